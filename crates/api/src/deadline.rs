@@ -1,0 +1,83 @@
+//! Deadlines: what the caller set in `grpc-timeout`, or the default.
+
+use std::time::Duration;
+
+use model::limits;
+use tonic::metadata::MetadataMap;
+
+use crate::Error;
+
+/// For data operations, where the caller sets none.
+pub const DEFAULT_DATA: Duration = Duration::from_secs(5);
+/// For administration, where the caller sets none.
+pub const DEFAULT_ADMIN: Duration = Duration::from_secs(60);
+
+/// The time that a caller gives a data operation.
+///
+/// Longer than [`limits::MAX_DATA_DEADLINE_MILLIS`] counts as that: a write must not be tried for longer
+/// than shards remember its identity.
+pub fn of_data(metadata: &MetadataMap) -> Result<Duration, Error> {
+    let most = Duration::from_millis(limits::MAX_DATA_DEADLINE_MILLIS);
+    Ok(from_metadata(metadata)?.unwrap_or(DEFAULT_DATA).min(most))
+}
+
+/// The time that a caller gives an administrative operation.
+pub fn of_admin(metadata: &MetadataMap) -> Result<Duration, Error> {
+    Ok(from_metadata(metadata)?.unwrap_or(DEFAULT_ADMIN))
+}
+
+fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
+    let Some(value) = metadata.get("grpc-timeout") else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().ok().and_then(parse);
+    parsed
+        .map(Some)
+        .ok_or_else(|| Error::invalid("grpc-timeout", "not a timeout of gRPC's form"))
+}
+
+/// `TimeoutValue TimeoutUnit`: 1 to 8 digits and one of `H M S m u n`.
+fn parse(text: &str) -> Option<Duration> {
+    let unit = text.bytes().last()?;
+    let digits = text.get(..text.len() - 1)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let value = digits.parse::<u64>().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(value * 3600),
+        b'M' => Duration::from_secs(value * 60),
+        b'S' => Duration::from_secs(value),
+        b'm' => Duration::from_millis(value),
+        b'u' => Duration::from_micros(value),
+        b'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_in_every_unit_of_grpc() {
+        assert_eq!(parse("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(parse("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            parse("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        for text in ["", "S", "5", "-1S", "123456789S", "1X", "1é"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_deadline_is_the_default_and_a_long_one_is_bounded() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(of_data(&metadata), Ok(DEFAULT_DATA));
+        metadata.insert("grpc-timeout", "5H".parse().unwrap());
+        assert_eq!(of_data(&metadata), Ok(Duration::from_secs(60)));
+        assert_eq!(of_admin(&metadata), Ok(Duration::from_secs(5 * 3600)));
+    }
+}
