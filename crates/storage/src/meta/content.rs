@@ -1,0 +1,50 @@
+//! A hash of a set of items that changes with each item in constant time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+/// The hash of a multiset of items: the sum, modulo 2^128, of a hash of each.
+///
+/// A sum does not depend on the order, and what was added can be taken away again. So the same value comes
+/// out whether it is kept up to date write by write or computed from scratch by a scan, and replicas of equal
+/// content have equal hashes whatever way led there.
+///
+/// One item counts `xxh3_128(encoded item, seed = xxh3_64(key))`, where the key is its
+/// [`item_part`](crate::keys::item_part), which is the same on all replicas. Replicas compare these values with each other
+/// and they are stored, so the formula is pinned.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ContentHash(pub u128);
+
+impl ContentHash {
+    /// Of no items.
+    pub const EMPTY: Self = Self(0);
+
+    /// Of one item.
+    pub fn of(key: &[u8], item: &[u8]) -> Self {
+        Self(xxh3_128_with_seed(item, xxh3_64(key)))
+    }
+
+    /// Adds an item.
+    pub fn add(&mut self, key: &[u8], item: &[u8]) {
+        self.0 = self.0.wrapping_add(Self::of(key, item).0);
+    }
+
+    /// Takes away an item that was added.
+    pub fn remove(&mut self, key: &[u8], item: &[u8]) {
+        self.0 = self.0.wrapping_sub(Self::of(key, item).0);
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentHash({self})")
+    }
+}

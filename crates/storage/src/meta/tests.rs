@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn meta() -> ShardMeta {
+    ShardMeta {
+        applied_index: 300,
+        applied_term: 2,
+        last_lsn: Lsn(3),
+        max_delete_timestamp: Timestamp(4),
+        last_delete_lsn: Lsn(5),
+        clock_millis: 6,
+        request_floor_millis: 7,
+        sealed: true,
+        items: 8,
+        bytes: 9,
+        content: ContentHash(10),
+        voters: vec![NodeId(11), NodeId(12)],
+    }
+}
+
+fn replica() -> ReplicaRecord {
+    ReplicaRecord {
+        state: ReplicaState::Destroying,
+        voters: vec![NodeId(1)],
+        table_name: "abc".parse().unwrap(),
+        created_millis: 2,
+    }
+}
+
+fn requests() -> RequestBlock {
+    let id = RequestId {
+        issued_millis: 1,
+        client: 2,
+        sequence: 3,
+    };
+    RequestBlock {
+        applied: vec![(id, Lsn(4))],
+    }
+}
+
+#[test]
+fn the_formats_are_pinned_because_they_are_on_disk() {
+    assert_eq!(
+        meta().encode().as_ref(),
+        [1, 0xac, 2, 2, 3, 4, 5, 6, 7, 1, 8, 9, 10, 2, 11, 12]
+    );
+    assert_eq!(
+        replica().encode().as_ref(),
+        [1, 2, 1, 1, 3, b'a', b'b', b'c', 2]
+    );
+    assert_eq!(requests().encode().as_ref(), [1, 1, 1, 2, 3, 4]);
+}
+
+#[test]
+fn records_survive_their_encoding() {
+    assert_eq!(ShardMeta::decode(&meta().encode()), Ok(meta()));
+    assert_eq!(ReplicaRecord::decode(&replica().encode()), Ok(replica()));
+    assert_eq!(RequestBlock::decode(&requests().encode()), Ok(requests()));
+}
+
+#[test]
+fn a_record_of_a_newer_format_is_named_and_a_damaged_one_refused() {
+    assert_eq!(
+        ShardMeta::decode(&[9, 0]),
+        Err(MetaDecodeError::UnknownFormat("shard", 9))
+    );
+    assert_eq!(
+        RequestBlock::decode(&[]),
+        Err(MetaDecodeError::Empty("request"))
+    );
+    let encoded = replica().encode();
+    for len in 1..encoded.len() {
+        assert!(ReplicaRecord::decode(&encoded[..len]).is_err(), "{len}");
+    }
+    let too_long = [encoded.as_ref(), &[0]].concat();
+    assert!(ReplicaRecord::decode(&too_long).is_err());
+    // A name that no table may have.
+    assert!(ReplicaRecord::decode(&[1, 2, 1, 1, 3, b'a', b'/', b'c', 2]).is_err());
+}
+
+#[test]
+fn the_content_hash_is_pinned_because_replicas_compare_it() {
+    let hash = ContentHash::of(b"key", b"item");
+    assert_eq!(hash.to_string(), "dd8b9c24dee8d6a8f8bbe3e90aef04cf");
+    assert_eq!(ContentHash::EMPTY.to_string(), "0".repeat(32));
+}
+
+#[test]
+fn an_item_counts_by_its_key_its_content_and_how_often_it_is_there() {
+    let once = ContentHash::of(b"key", b"item");
+    assert_ne!(once, ContentHash::of(b"kez", b"item"));
+    assert_ne!(once, ContentHash::of(b"key", b"itex"));
+    assert_ne!(once, ContentHash::of(b"keyi", b"tem"));
+    assert_ne!(once, ContentHash::of(b"item", b"key"));
+    let mut twice = once;
+    twice.add(b"key", b"item");
+    assert!(twice != once && twice != ContentHash::EMPTY);
+}
+
+fn small() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(0u8..3, 1..3)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_decoded_or_refused_but_never_panic(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..80), format in 0u8..3,
+    ) {
+        if let Some(first) = bytes.first_mut() {
+            *first = format;
+        }
+        let _ = ShardMeta::decode(&bytes).is_ok();
+        let _ = ReplicaRecord::decode(&bytes).is_ok();
+        let _ = RequestBlock::decode(&bytes).is_ok();
+    }
+
+    #[test]
+    fn counters_kept_write_by_write_equal_those_of_a_scan(
+        writes in proptest::collection::vec((small(), proptest::option::of(small())), 0..60),
+    ) {
+        let mut stored = BTreeMap::new();
+        let mut kept = ShardMeta::default();
+        for (key, item) in writes {
+            let old = match &item {
+                Some(item) => stored.insert(key.clone(), item.clone()),
+                None => stored.remove(&key),
+            };
+            kept.replace_item(&key, old.as_deref(), item.as_deref());
+        }
+        let mut scanned = ShardMeta::default();
+        for (key, item) in stored.iter().rev() {
+            scanned.replace_item(key, None, Some(item));
+        }
+        prop_assert_eq!(kept, scanned);
+    }
+}
