@@ -1,0 +1,125 @@
+//! Holds the direction of dependencies between the crates (ARCHITECTURE.md, "The crates").
+//!
+//! Each crate may know what stands in its row and nothing else, however convenient it would be. A new crate
+//! needs a row here, so that somebody decides on which floor it lives.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Crate, the crates of ours that it may depend on, the crates of others that it must never see.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    ("model", &[], &["tokio", "tonic", "futures", "rand"]),
+    (
+        "storage",
+        &["model"],
+        &["tokio", "tonic", "zookeeper-client"],
+    ),
+    (
+        "raft",
+        &["model"],
+        &["tokio", "tonic", "futures", "rustix", "fjall"],
+    ),
+    ("coordination", &["model"], &["tonic", "fjall"]),
+    ("api", &["model"], &["fjall", "zookeeper-client"]),
+    (
+        "datanode",
+        &["api", "coordination", "model", "raft", "storage"],
+        &["zookeeper-client"],
+    ),
+    (
+        "router",
+        &["api", "coordination", "model"],
+        &["fjall", "zookeeper-client"],
+    ),
+    ("client", &["api", "model"], &["fjall", "zookeeper-client"]),
+    (
+        "minidynamo",
+        &[
+            "api",
+            "client",
+            "coordination",
+            "datanode",
+            "model",
+            "router",
+        ],
+        &["fjall", "zookeeper-client"],
+    ),
+];
+
+/// Every crate's manifest.
+fn manifests() -> BTreeMap<String, toml::Table> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let entries = std::fs::read_dir(crates).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path().join("Cargo.toml"));
+    paths
+        .filter(|path| path.exists())
+        .map(|path| {
+            let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+            let name = manifest["package"]["name"].as_str().unwrap().to_owned();
+            (name, manifest)
+        })
+        .collect()
+}
+
+/// The crates that a manifest names, by their package names, in every kind of section that is linked into
+/// the product.
+fn dependencies(manifest: &toml::Table) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut take = |table: &toml::Table| {
+        for section in ["dependencies", "build-dependencies"] {
+            let Some(entries) = table.get(section).and_then(toml::Value::as_table) else {
+                continue;
+            };
+            found.extend(entries.iter().map(|(name, entry)| {
+                let renamed = entry.get("package").and_then(toml::Value::as_str);
+                renamed.unwrap_or(name).to_owned()
+            }));
+        }
+    };
+    take(manifest);
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    for target in targets.into_iter().flat_map(toml::Table::values) {
+        target.as_table().into_iter().for_each(&mut take);
+    }
+    found
+}
+
+#[test]
+fn crates_depend_only_downwards() {
+    let manifests = manifests();
+    for (name, manifest) in &manifests {
+        let rule = RULES.iter().find(|(ruled, ..)| ruled == name);
+        let (_, allowed, forbidden) = rule.unwrap_or_else(|| panic!("no rule for crate `{name}`"));
+        for dependency in dependencies(manifest) {
+            let ours = manifests.contains_key(&dependency);
+            assert!(
+                !ours || allowed.contains(&dependency.as_str()),
+                "`{name}` must not depend on `{dependency}`"
+            );
+            assert!(
+                !forbidden.contains(&dependency.as_str()),
+                "`{name}` must never see `{dependency}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_rule_speaks_of_a_crate_that_exists() {
+    let manifests = manifests();
+    for (name, allowed, _) in RULES {
+        for ruled in std::iter::once(name).chain(*allowed) {
+            assert!(manifests.contains_key(*ruled), "there is no crate `{ruled}`");
+        }
+    }
+}
+
+#[test]
+fn a_dependency_under_another_name_or_for_one_target_is_found() {
+    let manifest = "[dependencies]\nother = { package = \"router\", path = \"x\" }\n\
+                    [target.'cfg(unix)'.dependencies]\nrustix = \"1\"\n\
+                    [dev-dependencies]\ntempfile = \"3\"\n";
+    let found = dependencies(&manifest.parse().unwrap());
+    assert_eq!(found, ["router", "rustix"].map(str::to_owned).into());
+}
