@@ -1,0 +1,120 @@
+//! One HTTP/2 connection to a router.
+//!
+//! It stands directly on hyper instead of tonic's `Channel` for one reason: when a request fails, hyper
+//! says whether it was handed to the connection at all. What was not can be sent elsewhere without a
+//! doubt, and "certainly not applied" may be said of it. A `Channel` hides that behind its own reconnects.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use model::limits::MAX_MESSAGE_BYTES;
+use tokio::net::TcpStream;
+use tonic::body::Body;
+
+use crate::address::Address;
+
+/// How long one attempt to open a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pings find a peer that is gone without a word. Without them a connection through a network cut would
+/// swallow requests until TCP gives up, after a quarter of an hour.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Room for one message of the largest size, so that it needs no second round of flow control.
+const STREAM_WINDOW: u32 = MAX_MESSAGE_BYTES as u32;
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+
+/// A request got no answer over its connection.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct SendError {
+    /// Whether some of the request may have been sent. `false` is certain.
+    pub(crate) maybe_sent: bool,
+    /// What happened.
+    pub(crate) message: String,
+}
+
+/// A handle to the connection; clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    requests: SendRequest<Body>,
+}
+
+impl Connection {
+    /// Opens a connection. An error means that nothing of any request was sent.
+    pub(crate) async fn open(address: &Address) -> Result<Self, String> {
+        tokio::time::timeout(CONNECT_TIMEOUT, Self::open_now(address))
+            .await
+            .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))
+    }
+
+    async fn open_now(address: &Address) -> Result<Self, String> {
+        let stream = TcpStream::connect(&address.authority)
+            .await
+            .map_err(|error| error.to_string())?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
+        let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
+        // Ends when the last handle is dropped or the connection breaks; every request on it learns of
+        // that by its own error.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Self { requests })
+    }
+
+    /// Whether it can take no further request.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
+}
+
+impl tower::Service<hyper::Request<Body>> for Connection {
+    type Response = hyper::Response<Incoming>;
+    type Error = SendError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, SendError>> + Send>>;
+
+    /// Always ready: a closed connection shows in the call, where its error keeps its type.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: hyper::Request<Body>) -> Self::Future {
+        let answer = self.requests.try_send_request(request);
+        Box::pin(async move {
+            answer.await.map_err(|error| SendError {
+                maybe_sent: error.message().is_none(),
+                message: describe(error.error()),
+            })
+        })
+    }
+}
+
+/// The error with its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}

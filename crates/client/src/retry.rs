@@ -1,0 +1,122 @@
+//! Carries a request through its attempts, within its deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use api::v1::cluster_client::ClusterClient;
+use api::v1::key_value_client::KeyValueClient;
+use api::v1::tables_client::TablesClient;
+use hyper::Uri;
+use model::limits::MAX_MESSAGE_BYTES;
+use tokio::time::{Instant, timeout_at};
+use tonic::{Request, Response, Status};
+
+use crate::Error;
+use crate::connection::Connection;
+use crate::history::{Failure, History, Kind, Next};
+use crate::routers::{Router, Routers};
+
+/// One attempt: where it goes and how long it may take.
+pub(crate) struct Attempt {
+    connection: Connection,
+    origin: Uri,
+    timeout: Duration,
+}
+
+macro_rules! stubs {
+    ($($name:ident: $stub:ident,)*) => {$(
+        pub(crate) fn $name(&self) -> $stub<Connection> {
+            $stub::with_origin(self.connection.clone(), self.origin.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        }
+    )*};
+}
+
+impl Attempt {
+    stubs! {
+        key_value: KeyValueClient,
+        tables: TablesClient,
+        cluster: ClusterClient,
+    }
+
+    /// A request that carries the deadline.
+    pub(crate) fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+}
+
+/// Sends a request until an answer ends it or its deadline passes.
+pub(crate) async fn call<T, F, Answer>(
+    routers: &Routers,
+    kind: Kind,
+    timeout: Duration,
+    send: F,
+) -> Result<T, Error>
+where
+    F: Fn(Attempt) -> Answer,
+    Answer: Future<Output = Result<Response<T>, Status>>,
+{
+    let started = Instant::now();
+    let deadline = started + timeout;
+    let mut history = History::new(kind, routers.len());
+    loop {
+        let (position, router) = routers.current();
+        let failure = match attempt(router, deadline, &send).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let Next::Again { wait, elsewhere } = history.failed(failure) else {
+            break;
+        };
+        if elsewhere {
+            routers.leave(position);
+        }
+        if Instant::now() + wait >= deadline {
+            break;
+        }
+        tokio::time::sleep(wait).await;
+    }
+    Err(history.into_error(&routers.addresses(), started.elapsed()))
+}
+
+async fn attempt<T, F, Answer>(router: &Router, deadline: Instant, send: &F) -> Result<T, Failure>
+where
+    F: Fn(Attempt) -> Answer,
+    Answer: Future<Output = Result<Response<T>, Status>>,
+{
+    let address = &router.address;
+    let connection = match timeout_at(deadline, router.connection()).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(cause)) => return Err(Failure::NotConnected(format!("{address}: {cause}"))),
+        Err(_) => {
+            let cause = format!("{address}: no connection within the deadline");
+            return Err(Failure::NotConnected(cause));
+        }
+    };
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    if remaining.is_zero() {
+        let cause = format!("{address}: the deadline passed before the request was sent");
+        return Err(Failure::NotSent(cause));
+    }
+    let answer = send(Attempt {
+        connection,
+        origin: address.origin.clone(),
+        timeout: server_timeout(remaining),
+    });
+    match timeout_at(deadline, answer).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Failure::of(&status, &address.to_string())),
+        Err(_) => Err(Failure::Lost(format!(
+            "{address}: no answer within the deadline"
+        ))),
+    }
+}
+
+/// The deadline that goes with a request ends a little before our own, so that the router's answer to it,
+/// which knows more than we do, arrives in time.
+fn server_timeout(remaining: Duration) -> Duration {
+    remaining.saturating_sub((remaining / 10).min(Duration::from_millis(100)))
+}

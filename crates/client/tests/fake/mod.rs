@@ -1,0 +1,270 @@
+//! A router on loopback that does what a test tells it, and a proxy that loses answers.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::v1;
+use api::v1::key_value_server::{KeyValue, KeyValueServer};
+use api::v1::tables_server::{Tables, TablesServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+/// What the router does with the next request.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Answer,
+    Fail(api::Error),
+    Foreign(tonic::Code),
+    /// Takes note of it and never answers.
+    Hang,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    acts: Mutex<VecDeque<Act>>,
+    pub(crate) puts: Mutex<Vec<v1::PutRequest>>,
+    pub(crate) creates: Mutex<Vec<v1::CreateTableRequest>>,
+    pub(crate) gets: Mutex<usize>,
+    pub(crate) batches: Mutex<Vec<Vec<v1::PutRequest>>>,
+    pub(crate) timeouts: Mutex<Vec<Duration>>,
+}
+
+impl Script {
+    async fn act<M>(&self, request: &Request<M>) -> Result<(), Status> {
+        let timeout = api::deadline::of_admin(request.metadata()).unwrap();
+        self.timeouts.lock().unwrap().push(timeout);
+        let act = self.acts.lock().unwrap().pop_front();
+        match act.unwrap_or(Act::Answer) {
+            Act::Answer => Ok(()),
+            Act::Fail(error) => Err(error.into()),
+            Act::Foreign(code) => Err(Status::new(code, "somebody else")),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+}
+
+/// Its connections end with it, because it has a runtime of its own.
+pub(crate) struct FakeRouter {
+    pub(crate) address: SocketAddr,
+    pub(crate) script: Arc<Script>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for FakeRouter {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl FakeRouter {
+    pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listening = runtime.spawn(TcpListener::bind("127.0.0.1:0"));
+        let listener = listening.await.unwrap().unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = Arc::new(Script::default());
+        script.acts.lock().unwrap().extend(acts);
+        let service = Service(Arc::clone(&script));
+        runtime.spawn(async move {
+            tonic::transport::Server::builder()
+                .add_service(KeyValueServer::new(service.clone()))
+                .add_service(TablesServer::new(service))
+                .serve_with_incoming(TcpListenerStream::new(listener))
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            script,
+            runtime: Some(runtime),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+#[derive(Clone)]
+struct Service(Arc<Script>);
+
+#[tonic::async_trait]
+impl KeyValue for Service {
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::GetResponse>, Status> {
+        *self.0.gets.lock().unwrap() += 1;
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::GetResponse {
+            found: true,
+            value: "v".into(),
+            version: 7,
+        }))
+    }
+
+    async fn put(
+        &self,
+        request: Request<v1::PutRequest>,
+    ) -> Result<Response<v1::PutResponse>, Status> {
+        self.0.puts.lock().unwrap().push(request.get_ref().clone());
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::PutResponse { version: 8 }))
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::DeleteResponse {}))
+    }
+
+    async fn batch_get(
+        &self,
+        _: Request<v1::BatchGetRequest>,
+    ) -> Result<Response<v1::BatchGetResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    /// Each act is for one item.
+    async fn batch_put(
+        &self,
+        request: Request<v1::BatchPutRequest>,
+    ) -> Result<Response<v1::BatchPutResponse>, Status> {
+        use v1::batch_put_result::Result as One;
+        let items = request.into_inner().items;
+        let mut acts = self.0.acts.lock().unwrap();
+        let result = |_: &v1::PutRequest| v1::BatchPutResult {
+            result: Some(match acts.pop_front() {
+                Some(Act::Fail(error)) => One::Error(error.into()),
+                _ => One::Item(v1::PutResponse { version: 8 }),
+            }),
+        };
+        let results = items.iter().map(result).collect();
+        self.0.batches.lock().unwrap().push(items);
+        Ok(Response::new(v1::BatchPutResponse { results }))
+    }
+}
+
+#[tonic::async_trait]
+impl Tables for Service {
+    async fn create_table(
+        &self,
+        request: Request<v1::CreateTableRequest>,
+    ) -> Result<Response<v1::TableDescription>, Status> {
+        let creates = &self.0.creates;
+        creates.lock().unwrap().push(request.get_ref().clone());
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::TableDescription::default()))
+    }
+
+    async fn delete_table(
+        &self,
+        request: Request<v1::DeleteTableRequest>,
+    ) -> Result<Response<v1::DeleteTableResponse>, Status> {
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::DeleteTableResponse {}))
+    }
+
+    async fn describe_table(
+        &self,
+        request: Request<v1::DescribeTableRequest>,
+    ) -> Result<Response<v1::TableDescription>, Status> {
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::TableDescription::default()))
+    }
+
+    /// Three tables, two to a page.
+    async fn list_tables(
+        &self,
+        request: Request<v1::ListTablesRequest>,
+    ) -> Result<Response<v1::ListTablesResponse>, Status> {
+        let table = |name: &str| v1::TableSummary {
+            name: name.to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(match request.get_ref().after.as_str() {
+            "" => v1::ListTablesResponse {
+                tables: vec![table("aaa"), table("bbb")],
+                next: "bbb".to_owned(),
+            },
+            _ => v1::ListTablesResponse {
+                tables: vec![table("ccc")],
+                next: String::new(),
+            },
+        }))
+    }
+}
+
+/// Forwards to a router, but drops the first connection once the script has seen a request: the request
+/// arrives and its answer is lost.
+pub(crate) struct LossyProxy {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for LossyProxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl LossyProxy {
+    /// Loses the answers on that many connections.
+    pub(crate) async fn start(router: &FakeRouter, lose: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (target, script) = (router.address, Arc::clone(&router.script));
+        let task = tokio::spawn(async move {
+            for connection in 0.. {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(target).await.unwrap();
+                tokio::spawn(pipe(
+                    client,
+                    server,
+                    (connection < lose).then(|| script.clone()),
+                ));
+            }
+        });
+        Self { address, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// With a script: nothing of what the server says gets through once a request has been seen.
+async fn pipe(client: TcpStream, server: TcpStream, lossy: Option<Arc<Script>>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+    });
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+        let seen = lossy.as_ref().is_some_and(|script| {
+            let requests = script.puts.lock().unwrap().len()
+                + script.creates.lock().unwrap().len()
+                + *script.gets.lock().unwrap();
+            requests > 0
+        });
+        if seen || to_client.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
+    }
+    up.abort();
+}
