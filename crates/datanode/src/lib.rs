@@ -1,1 +1,3 @@
 //! datanode
+
+pub mod machine;

@@ -1,0 +1,295 @@
+//! Applying entries of the log: many commands in, one batch out.
+//!
+//! [`Step`] holds what the entries of one call make of the state: the batch so far, in which later commands see what
+//! earlier ones did, the meta and the window. It reads the store and writes nothing; [`Machine::apply`] writes
+//! the batch at the end and only then takes the new meta for its own.
+//!
+//! How entries are grouped into calls must not show in the state: a replica that replays its log after a crash groups
+//! them differently from one that took them one by one. So whatever isn't a command's own doing, the
+//! forgetting of old requests and the removal of their blocks, happens once per *entry*.
+
+use bytes::Bytes;
+use model::{Item, Key, Lsn, RequestId, ShardId, Timestamp};
+use raft::{Entry, EntryKind, Index};
+use storage::keys;
+use storage::meta::ShardMeta;
+use storage::state::{Batch, StateStore};
+
+use super::Machine;
+use super::command::{Command, CommandBatch};
+use super::error::{Broken, damaged};
+use super::outcome::{Applied, Outcome, Refusal};
+use super::window::{RequestWindow, Seen};
+
+impl Machine {
+    /// Applies committed entries in the order of the log, all of them in one atomic batch of the store.
+    ///
+    /// Entries that are applied already are passed over, without a place in the answer. When this returns, the
+    /// changes can be read, but they are durable only once the store is persisted; after a crash the same entries are
+    /// applied again, with the same outcomes.
+    ///
+    /// After an error the machine applies nothing more, and every further call says the same.
+    pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Applied>, Broken> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let applied = self.apply_step(entries);
+        if let Err(broken) = &applied {
+            self.broken = Some(broken.clone());
+        }
+        applied
+    }
+
+    fn apply_step(&mut self, entries: &[Entry]) -> Result<Vec<Applied>, Broken> {
+        let mut step = Step {
+            store: &*self.store,
+            shard: self.shard,
+            generation: self.generation,
+            meta: self.meta.clone(),
+            window: &mut self.window,
+            batch: Batch::new(),
+            now_millis: 0,
+        };
+        let mut applied = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.index.0 > step.meta.applied_index {
+                applied.push(step.entry(entry)?);
+            }
+        }
+        if applied.is_empty() {
+            return Ok(applied);
+        }
+        let Step {
+            meta, mut batch, ..
+        } = step;
+        batch.put(self.meta_key(), meta.encode());
+        self.store.write(batch)?;
+        self.meta = meta;
+        self.reader.set_sealed(self.meta.sealed);
+        Ok(applied)
+    }
+}
+
+/// The state of a shard in the middle of a call of [`Machine::apply`].
+struct Step<'a> {
+    store: &'a dyn StateStore,
+    shard: ShardId,
+    generation: u32,
+    meta: ShardMeta,
+    window: &'a mut RequestWindow,
+    batch: Batch,
+    /// The clock in the current entry.
+    now_millis: u64,
+}
+
+/// An item as it is stored or about to be.
+struct Stored {
+    encoded: Bytes,
+    item: Item,
+}
+
+impl Step<'_> {
+    fn entry(&mut self, entry: &Entry) -> Result<Applied, Broken> {
+        self.check_order(entry)?;
+        let outcomes = match entry.kind {
+            EntryKind::Noop => Vec::new(),
+            EntryKind::Commands => self.commands(entry)?,
+            _ => {
+                return Err(Broken::UnknownKind {
+                    shard: self.shard,
+                    index: entry.index,
+                });
+            }
+        };
+        self.meta.applied_index = entry.index.0;
+        self.meta.applied_term = entry.term.0;
+        Ok(Applied {
+            index: entry.index,
+            term: entry.term,
+            outcomes,
+        })
+    }
+
+    fn check_order(&self, entry: &Entry) -> Result<(), Broken> {
+        let expected = Index(self.meta.applied_index).next();
+        if entry.index != expected {
+            return Err(Broken::Gap {
+                shard: self.shard,
+                expected,
+                found: entry.index,
+            });
+        }
+        if entry.term.0 < self.meta.applied_term {
+            return Err(Broken::TermFell {
+                shard: self.shard,
+                index: entry.index,
+            });
+        }
+        Ok(())
+    }
+
+    fn commands(&mut self, entry: &Entry) -> Result<Vec<Outcome>, Broken> {
+        let CommandBatch {
+            now_millis,
+            commands,
+        } = CommandBatch::decode(&entry.payload).map_err(|error| Broken::Commands {
+            shard: self.shard,
+            index: entry.index,
+            error,
+        })?;
+        self.now_millis = now_millis;
+        self.meta.clock_millis = self.meta.clock_millis.max(now_millis);
+        self.window.begin_entry(now_millis);
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            outcomes.push(self.command(command, entry.index)?);
+        }
+        self.end_entry(entry.index);
+        for outcome in &mut outcomes {
+            if let Outcome::Checkpoint { content, .. } = outcome {
+                *content = self.meta.content;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes what the entry adds to the memory of requests and removes some of what is forgotten.
+    fn end_entry(&mut self, index: Index) {
+        let (shard, generation) = (self.shard, self.generation);
+        let key = |index| {
+            let requests = keys::Key::Requests {
+                shard,
+                generation,
+                index,
+            };
+            requests.encode()
+        };
+        if let Some(block) = self.window.end_entry(index.0) {
+            self.batch.put(key(index.0), block.encode());
+        }
+        for forgotten in self.window.drop_blocks() {
+            self.batch.delete(key(forgotten));
+        }
+        self.meta.request_floor_millis = self.window.floor_millis();
+    }
+
+    fn command(&mut self, command: Command, index: Index) -> Result<Outcome, Broken> {
+        match command {
+            Command::Put {
+                key,
+                value,
+                request,
+            } => match self.admit(request) {
+                Admission::New => self.put(&key, value, request),
+                Admission::Repeated(Lsn(version)) => Ok(Outcome::Written { version }),
+                Admission::Refused(refusal) => Ok(Outcome::Refused(refusal)),
+            },
+            Command::Delete { key, request } => match self.admit(request) {
+                Admission::New => self.delete(&key, request),
+                Admission::Repeated(_) => Ok(Outcome::Deleted),
+                Admission::Refused(refusal) => Ok(Outcome::Refused(refusal)),
+            },
+            Command::Seal => {
+                self.meta.sealed = true;
+                Ok(Outcome::Sealed)
+            }
+            Command::Checkpoint { verify_id } => Ok(Outcome::Checkpoint {
+                verify_id,
+                index,
+                content: self.meta.content,
+            }),
+        }
+    }
+
+    /// Whether a write may go on. What was applied is answered as such even if the shard is sealed by now, and what may have
+    /// been applied is never answered as if it had not.
+    fn admit(&self, request: RequestId) -> Admission {
+        match self.window.look(request, self.now_millis) {
+            Seen::Applied(version) => Admission::Repeated(version),
+            Seen::Expired => Admission::Refused(Refusal::Expired),
+            Seen::New if self.meta.sealed => Admission::Refused(Refusal::Sealed),
+            Seen::New => Admission::New,
+        }
+    }
+
+    fn put(&mut self, key: &Key, value: Bytes, request: RequestId) -> Result<Outcome, Broken> {
+        let at = keys::item(self.shard, self.generation, key);
+        let old = self.load(&at)?;
+        if is_locked(old.as_ref()) {
+            return Ok(Outcome::Refused(Refusal::TransactionConflict));
+        }
+        let last = old
+            .as_ref()
+            .map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
+        let lsn = self.meta.last_lsn.next();
+        let new = Item {
+            value: Some(value),
+            timestamp: self.now().max(last.next()),
+            lsn,
+            intent: None,
+        };
+        self.meta.last_lsn = lsn;
+        self.replace(at, old, Some(new.encode()));
+        self.window.remember(request, lsn);
+        Ok(Outcome::Written { version: lsn.0 })
+    }
+
+    fn delete(&mut self, key: &Key, request: RequestId) -> Result<Outcome, Broken> {
+        let at = keys::item(self.shard, self.generation, key);
+        let old = self.load(&at)?;
+        if is_locked(old.as_ref()) {
+            return Ok(Outcome::Refused(Refusal::TransactionConflict));
+        }
+        // A delete is a write and has a timestamp like one. The item takes it along, so the shard keeps it.
+        let last = old
+            .as_ref()
+            .map_or(Timestamp::ZERO, |old| old.item.timestamp.next());
+        let timestamp = self.now().max(last);
+        self.meta.max_delete_timestamp = self.meta.max_delete_timestamp.max(timestamp);
+        if old.is_some() {
+            self.meta.last_lsn = self.meta.last_lsn.next();
+            self.meta.last_delete_lsn = self.meta.last_lsn;
+            self.replace(at, old, None);
+        }
+        // Remembered even if there was nothing to delete: a duplicate that comes late must not hit a newer value.
+        self.window.remember(request, self.meta.last_lsn);
+        Ok(Outcome::Deleted)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now_millis)
+    }
+
+    fn load(&self, at: &[u8]) -> Result<Option<Stored>, Broken> {
+        let encoded = match self.batch.get(at) {
+            Some(changed) => changed.cloned(),
+            None => self.store.get(at)?,
+        };
+        let Some(encoded) = encoded else {
+            return Ok(None);
+        };
+        let item = Item::decode(&encoded).map_err(|error| damaged(self.shard, &error))?;
+        Ok(Some(Stored { encoded, item }))
+    }
+
+    fn replace(&mut self, at: Bytes, old: Option<Stored>, new: Option<Bytes>) {
+        let old = old.as_ref().map(|old| &old.encoded[..]);
+        self.meta
+            .replace_item(keys::item_part(&at), old, new.as_deref());
+        match new {
+            Some(new) => self.batch.put(at, new),
+            None => self.batch.delete(at),
+        }
+    }
+}
+
+/// What the memory of requests and the seal say to a write.
+enum Admission {
+    New,
+    Repeated(Lsn),
+    Refused(Refusal),
+}
+
+fn is_locked(stored: Option<&Stored>) -> bool {
+    stored.is_some_and(|stored| stored.item.intent.is_some())
+}
