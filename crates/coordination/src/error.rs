@@ -66,6 +66,12 @@ pub enum Error {
         /// As given.
         version: i32,
     },
+    /// Options that can't be used to connect.
+    #[error("can't connect with these options: {reason}")]
+    InvalidOptions {
+        /// In words.
+        reason: String,
+    },
     /// More bytes than one request may have.
     #[error("a request has at most {max} bytes, this one has {bytes}")]
     TooLarge {

@@ -34,10 +34,16 @@
 //! A session that is [`SessionState::Disconnected`] may be dead for the store already: who may act only
 //! while its session lives stops then, and is fenced by versions besides.
 
+pub mod embedded;
 pub mod error;
 pub mod path;
+pub mod records;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod tree;
 pub mod watch;
+pub mod zookeeper;
 
 pub use error::Error;
 pub use store::{
