@@ -34,10 +34,12 @@
 //! A session that is [`SessionState::Disconnected`] may be dead for the store already: who may act only
 //! while its session lives stops then, and is fenced by versions besides.
 
+pub mod connect;
 pub mod embedded;
 pub mod error;
 pub mod path;
 pub mod records;
+pub mod registry;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -45,6 +47,7 @@ pub mod tree;
 pub mod watch;
 pub mod zookeeper;
 
+pub use connect::Connect;
 pub use error::Error;
 pub use store::{
     ANY_VERSION, Coordination, CreateMode, Operation, Outcome, Path, SessionState,

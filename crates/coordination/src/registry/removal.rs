@@ -1,0 +1,127 @@
+//! Removing a table, and the tombstones of nodes that have not destroyed their replicas yet.
+
+use std::collections::BTreeSet;
+
+use model::{NodeId, Table, TableId, TableState};
+
+use super::attempts::Attempts;
+use super::reading::{
+    Versioned, read, read_cluster, read_table, read_tombstones, tombstones,
+};
+use super::Error;
+use crate::records::{DeletedRecord, NameRecord, Record as _};
+use crate::tree::Node;
+use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+
+/// Removes a table that is being deleted: record and name go, and a tombstone appears for each node that
+/// has not confirmed that its replicas are destroyed, all in one `multi`. The same `multi` sets `/cluster`
+/// to what it is, so that its version moves; see [`create_table`](super::create_table).
+///
+/// A table that is gone already is a success. [`Error::Changed`] if it is not as it was read.
+pub async fn remove_table(
+    store: &dyn Coordination,
+    table: &Versioned<Table>,
+    unconfirmed: &BTreeSet<NodeId>,
+) -> Result<(), Error> {
+    if table.value.state != TableState::Deleting {
+        return Err(Error::Backwards {
+            from: table.value.state,
+            to: TableState::Deleting,
+        });
+    }
+    let mut attempts = Attempts::new();
+    loop {
+        let operations = removal(store, table, unconfirmed).await;
+        let operations = operations.map_err(|error| attempts.honest_read(error))?;
+        let Err(error) = store.multi(operations).await else {
+            return Ok(());
+        };
+        attempts.look(store, error).await?;
+        let current = read_table(store, table.value.id).await;
+        match current.map_err(|error| attempts.honest_read(error))? {
+            None => return Ok(()),
+            Some(current) if current.version == table.version => {}
+            Some(_) => {
+                return Err(Error::Changed {
+                    table: table.value.id,
+                });
+            }
+        }
+    }
+}
+
+/// The operations, from what stands there now. The first one makes all of them fail if the table has
+/// changed or gone.
+async fn removal(
+    store: &dyn Coordination,
+    table: &Versioned<Table>,
+    unconfirmed: &BTreeSet<NodeId>,
+) -> Result<Vec<Operation>, Error> {
+    let Table { id, name, .. } = &table.value;
+    let cluster = read_cluster(store).await?.ok_or_else(|| Error::NotInitialised {
+        path: Node::Cluster.path(),
+    })?;
+    let mut operations = vec![
+        Operation::delete(Node::Table(*id).path(), table.version),
+        Operation::set(
+            Node::Cluster.path(),
+            cluster.value.encode(),
+            cluster.version,
+        ),
+    ];
+    let name_node = Node::Name(name.clone());
+    let holder: Option<Versioned<NameRecord>> = read(store, &name_node).await?;
+    if let Some(holder) = holder.filter(|holder| holder.value.table == *id) {
+        operations.push(Operation::delete(name_node.path(), holder.version));
+    }
+    if !unconfirmed.is_empty() {
+        let parent = Node::Tombstones(*id).path();
+        // There is none, unless the store was restored from a backup.
+        if store.get(&parent).await?.is_none() {
+            let record = DeletedRecord { name: name.clone() }.encode();
+            operations.push(Operation::create(parent, record, CreateMode::Persistent));
+        }
+        let present = tombstones(store, *id).await?;
+        for node in unconfirmed.difference(&present) {
+            let path = Node::Tombstone(*id, *node).path();
+            operations.push(Operation::create(path, "", CreateMode::Persistent));
+        }
+    }
+    Ok(operations)
+}
+
+/// Records that a node has destroyed all its replicas of a removed table: its tombstone goes, and with
+/// the last one their parent. A tombstone that is gone already is a success.
+pub async fn confirm_destroyed(
+    store: &dyn Coordination,
+    table: TableId,
+    node: NodeId,
+) -> Result<(), Error> {
+    // Paths with ids are never used again, so a delete that lands late finds nothing.
+    delete_if_present(store, &Node::Tombstone(table, node)).await?;
+    delete_if_present(store, &Node::Tombstones(table)).await
+}
+
+/// Removes the parents of tombstones that are all gone. One can stay behind when a process dies between
+/// the two steps of [`confirm_destroyed`].
+pub async fn sweep_tombstones(store: &dyn Coordination) -> Result<(), Error> {
+    for (table, nodes) in read_tombstones(store).await? {
+        if nodes.is_empty() {
+            delete_if_present(store, &Node::Tombstones(table)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a znode that is never made again, unless it has children.
+async fn delete_if_present(store: &dyn Coordination, node: &Node) -> Result<(), Error> {
+    let mut attempts = Attempts::new();
+    loop {
+        match store.delete(&node.path(), ANY_VERSION).await {
+            Ok(()) | Err(crate::Error::NoNode { .. } | crate::Error::NotEmpty { .. }) => {
+                return Ok(());
+            }
+            Err(error) => attempts.look(store, error).await?,
+        }
+    }
+}
