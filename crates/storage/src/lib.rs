@@ -30,7 +30,9 @@
 //!   index **and term** are stored so that the node can see it.
 //! * All on-disk numbers (tags, format bytes, hashes) are pinned by tests. Changing one means a migration.
 
+pub mod disk;
 pub mod keys;
+pub mod log;
 pub mod meta;
 pub mod snapshot;
 pub mod state;
