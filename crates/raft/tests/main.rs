@@ -1,0 +1,24 @@
+//! Tests of the core from outside, through its public interface only.
+//!
+//! | module | what |
+//! |---|---|
+//! | `paper` | named after the paper's sentences |
+//! | `checklist` | bugs that others had, by their number in the project's list |
+//! | `scripts` | `tests/scripts/*.txt`: what happens and the trace that it must leave |
+//! | `cluster` | whole groups under random faults, from a seed; `invariants` are checked after every step |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod checklist;
+mod cluster;
+mod common;
+mod invariants;
+mod paper;
+mod quorum;
+mod scripts;
