@@ -229,7 +229,7 @@ impl Step<'_> {
             intent: None,
         };
         self.meta.last_lsn = lsn;
-        self.replace(at, old, Some(new.encode()));
+        self.replace(at, old.as_ref(), Some(new.encode()));
         self.window.remember(request, lsn);
         Ok(Outcome::Written { version: lsn.0 })
     }
@@ -249,7 +249,7 @@ impl Step<'_> {
         if old.is_some() {
             self.meta.last_lsn = self.meta.last_lsn.next();
             self.meta.last_delete_lsn = self.meta.last_lsn;
-            self.replace(at, old, None);
+            self.replace(at, old.as_ref(), None);
         }
         // Remembered even if there was nothing to delete: a duplicate that comes late must not hit a newer value.
         self.window.remember(request, self.meta.last_lsn);
@@ -272,8 +272,8 @@ impl Step<'_> {
         Ok(Some(Stored { encoded, item }))
     }
 
-    fn replace(&mut self, at: Bytes, old: Option<Stored>, new: Option<Bytes>) {
-        let old = old.as_ref().map(|old| &old.encoded[..]);
+    fn replace(&mut self, at: Bytes, old: Option<&Stored>, new: Option<Bytes>) {
+        let old = old.map(|old| &old.encoded[..]);
         self.meta
             .replace_item(keys::item_part(&at), old, new.as_deref());
         match new {

@@ -1,0 +1,196 @@
+//! Scripts that a machine plays, and what they need.
+
+mod broken;
+mod commands;
+mod determinism;
+mod model_based;
+mod once;
+mod reads;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{Item, Key, NodeId, RequestId, ShardId, TableId};
+use raft::{Entry, EntryKind, Index, Term};
+use storage::keys;
+use storage::snapshot::{SnapshotSink, SnapshotSource, switch_generation, verify_shard};
+use storage::state::{Batch, MemoryStore, StateStore};
+
+use super::*;
+
+const SHARD: ShardId = ShardId {
+    table: TableId(7),
+    index: 3,
+};
+
+/// The clock of the first entry of most scripts: long after the epoch, as real clocks are.
+const NOW: u64 = 1_000_000_000;
+
+fn key(name: &str) -> Key {
+    Key::new(Bytes::copy_from_slice(name.as_bytes())).unwrap()
+}
+
+fn voters() -> Vec<NodeId> {
+    vec![NodeId(1), NodeId(2), NodeId(3)]
+}
+
+/// The identity of the write of that number, issued at that time.
+fn request(issued_millis: u64, sequence: u64) -> RequestId {
+    RequestId {
+        issued_millis,
+        client: 5,
+        sequence,
+    }
+}
+
+fn put(name: &str, value: &str, request: RequestId) -> Command {
+    Command::Put {
+        key: key(name),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        request,
+    }
+}
+
+fn delete(name: &str, request: RequestId) -> Command {
+    Command::Delete {
+        key: key(name),
+        request,
+    }
+}
+
+fn entry(index: u64, now_millis: u64, commands: Vec<Command>) -> Entry {
+    let batch = CommandBatch {
+        now_millis,
+        commands,
+    };
+    Entry {
+        index: Index(index),
+        term: Term(1),
+        kind: EntryKind::Commands,
+        payload: batch.encode(),
+    }
+}
+
+fn noop(index: u64, term: u64) -> Entry {
+    Entry {
+        index: Index(index),
+        term: Term(term),
+        kind: EntryKind::Noop,
+        payload: Bytes::new(),
+    }
+}
+
+/// Everything that a store has of the shard.
+fn dump(store: &MemoryStore) -> Vec<(Bytes, Bytes)> {
+    let view = store.view();
+    let all = view.scan(&keys::shard(SHARD));
+    all.collect::<Result<_, _>>().unwrap()
+}
+
+/// One replica, with a log that grows by one entry per step.
+struct Replica {
+    store: MemoryStore,
+    machine: Machine,
+    bounds: WindowBounds,
+    now_millis: u64,
+    log: Vec<Entry>,
+}
+
+impl Replica {
+    fn new() -> Self {
+        Self::with(WindowBounds::default())
+    }
+
+    fn with(bounds: WindowBounds) -> Self {
+        let store = MemoryStore::new();
+        let machine =
+            Machine::create_with(Arc::new(store.clone()), SHARD, voters(), bounds).unwrap();
+        store.persist().unwrap();
+        Self {
+            store,
+            machine,
+            bounds,
+            now_millis: NOW,
+            log: Vec::new(),
+        }
+    }
+
+    /// Applies one entry of these commands at the current time.
+    fn step(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
+        let index = self.machine.meta().applied_index + 1;
+        let entry = entry(index, self.now_millis, commands);
+        self.log.push(entry.clone());
+        let mut applied = self.machine.apply(&[entry]).unwrap();
+        assert_eq!(applied.len(), 1);
+        self.check();
+        applied.remove(0).outcomes
+    }
+
+    fn one(&mut self, command: Command) -> Outcome {
+        let outcomes = self.step(vec![command]);
+        assert_eq!(outcomes.len(), 1);
+        outcomes[0]
+    }
+
+    /// The process ends and starts again, without the machine losing power.
+    fn restart(&mut self) {
+        let store = Arc::new(self.store.clone());
+        let opened = Machine::open_with(store, SHARD, self.bounds)
+            .unwrap()
+            .unwrap();
+        assert_eq!(opened.meta(), self.machine.meta());
+        assert_eq!(opened.window, self.machine.window);
+        self.machine = opened;
+    }
+
+    /// Takes this replica's state into another store, as a follower that lagged does. The old generation stays.
+    fn send_snapshot(&self, to: &MemoryStore) {
+        let mut source = SnapshotSource::new(self.store.view(), SHARD).unwrap();
+        let header = source.header().clone();
+        let mut sink = SnapshotSink::begin(Arc::new(to.clone()), header).unwrap();
+        while let Some(chunk) = source.next_chunk(1000).unwrap() {
+            sink.add(chunk).unwrap();
+        }
+        let received = sink.finish().unwrap();
+        switch_generation(to, SHARD, received.generation).unwrap();
+    }
+
+    fn item(&self, name: &str) -> Option<Item> {
+        let at = keys::item(SHARD, self.machine.generation(), &key(name));
+        let bytes = self.store.get(&at).unwrap()?;
+        Some(Item::decode(&bytes).unwrap())
+    }
+
+    /// What a reader sees: value and version.
+    fn get(&self, name: &str) -> Option<(String, u64)> {
+        let found = self.machine.reader().get(&key(name)).unwrap();
+        found.map(|(value, version)| (String::from_utf8(value.to_vec()).unwrap(), version))
+    }
+
+    /// Puts an item into the store by hand, such as a transaction will leave it.
+    fn plant(&mut self, name: &str, item: &Item) {
+        let at = keys::item(SHARD, self.machine.generation(), &key(name));
+        let old = self.store.get(&at).unwrap();
+        let meta = &mut self.machine.meta;
+        meta.replace_item(keys::item_part(&at), old.as_deref(), Some(&item.encode()));
+        let mut batch = Batch::new();
+        batch.put(at, item.encode());
+        batch.put(self.machine.meta_key(), self.machine.meta.encode());
+        self.store.write(batch).unwrap();
+    }
+
+    /// The counters and the hash in the meta are those of what is stored.
+    fn check(&self) {
+        let verified = verify_shard(&*self.store.view(), SHARD).unwrap();
+        assert!(verified.agrees(), "{verified:?}");
+        assert_eq!(&verified.stored, self.machine.meta());
+    }
+}
+
+const EXPIRED: Outcome = Outcome::Refused(Refusal::Expired);
+const SEALED: Outcome = Outcome::Refused(Refusal::Sealed);
+const CONFLICT: Outcome = Outcome::Refused(Refusal::TransactionConflict);
+
+fn written(version: u64) -> Outcome {
+    Outcome::Written { version }
+}
