@@ -35,6 +35,8 @@
 //! while its session lives stops then, and is fenced by versions besides.
 
 pub mod connect;
+#[cfg(feature = "testing")]
+pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod path;
