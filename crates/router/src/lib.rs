@@ -1,1 +1,47 @@
-//! router
+//! The request router: stateless, in front of the data nodes, as many side by side as one likes.
+//!
+//! A request comes in over gRPC, its key's hash decides the shard, and one of the shard's replicas carries it
+//! out. Everything the router knows it has from the coordination store ([`directory`]), or from the answers of
+//! data nodes (who leads which shard), and it can lose all of it at any moment.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`service`] | the gRPC calls, one file per verb |
+//! | [`directory`] | keeps a copy of tables, members and live nodes in step |
+//! | [`attempt`] | decides which replica to ask, and what may be said of the outcome |
+//! | [`channel`] | carries operations to the nodes in batches, and knows what became of each |
+//! | [`placement`] | draws where a new table's shards go |
+//! | [`controller`] | the one elected router that drives tables to their goal |
+//! | [`session`] | always has, or seeks, a session with the coordination store |
+//!
+//! # What a router is not
+//!
+//! It holds no data, no locks, and nothing on disk. It never decides whether a write happened: the shard's Raft
+//! group does, and a router that can't find out says so (`OUTCOME_UNKNOWN`).
+//!
+//! # Caveats
+//!
+//! Without the coordination store a router goes on serving the tables that it knows. Administration, and
+//! tables that it does not know, get `COORDINATION_UNAVAILABLE` until it is back.
+
+// The modules are private; their documentation is for those who read the code.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod attempt;
+mod channel;
+pub mod clock;
+mod controller;
+mod data;
+mod directory;
+mod health;
+mod options;
+pub mod placement;
+mod router;
+mod service;
+mod session;
+mod state;
+mod survey;
+
+pub use health::Health;
+pub use options::{Options, StartError, Timing};
+pub use router::{RouterService, Stopped, start};

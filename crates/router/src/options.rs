@@ -1,0 +1,136 @@
+//! What a router is started with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+
+/// Everything that a router needs to know before it starts. All of it stays as it is until the end.
+#[derive(Clone)]
+pub struct Options {
+    /// How to get a session with the coordination store; called again each time a session has expired.
+    pub coordination: Arc<dyn coordination::Connect>,
+    /// Where to listen for gRPC. Port 0 is any free port.
+    pub listen: SocketAddr,
+    /// `host:port` under which others reach this router. Without it: the address it listens on.
+    pub advertise: Option<String>,
+    /// Allow tables of one replica. Only for `dev --nodes 1`.
+    pub allow_single_replica: bool,
+    /// Times and patience.
+    pub timing: Timing,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// A router that listens here, with defaults for the rest.
+    pub fn new(coordination: Arc<dyn coordination::Connect>, listen: SocketAddr) -> Self {
+        Self {
+            coordination,
+            listen,
+            advertise: None,
+            allow_single_replica: false,
+            timing: Timing::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("listen", &self.listen)
+            .field("advertise", &self.advertise)
+            .field("allow_single_replica", &self.allow_single_replica)
+            .field("timing", &self.timing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long a router waits for what. The defaults fit the default election timeout of the data nodes
+/// (500 to 1000 ms).
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// For a connection to a data node to be made.
+    pub connect_timeout: Duration,
+    /// Between HTTP/2 pings on a connection to a data node.
+    pub keep_alive_interval: Duration,
+    /// For the answer to such a ping; without it the connection counts as lost.
+    pub keep_alive_timeout: Duration,
+    /// Before a data node that could not be reached is tried again: at first, and at the most.
+    pub reconnect: (Duration, Duration),
+    /// For an answer to an operation before another replica is asked as well. Doubles with each replica.
+    pub attempt_timeout: Duration,
+    /// The same for an eventual get, which every replica can answer at once.
+    pub eventual_attempt_timeout: Duration,
+    /// Between two rounds over the replicas of a shard: at first, and at the most.
+    pub round_backoff: (Duration, Duration),
+    /// For one replica to come back into reach, when none can be reached.
+    pub unreachable_patience: Duration,
+    /// For a new table to get a leader for each shard, before it is given up.
+    pub creating_timeout: Duration,
+    /// Between two looks at the replicas of a table that is being created: at first, and at the most.
+    pub creating_poll: (Duration, Duration),
+    /// For the shards of a table that is being deleted to seal.
+    pub seal_timeout: Duration,
+    /// For a live data node to destroy its replicas of a table, before it is left a tombstone instead.
+    pub destroy_timeout: Duration,
+    /// For a data node to answer a question about what it holds.
+    pub describe_timeout: Duration,
+    /// Between attempts to connect to the coordination store: at first, and at the most.
+    pub coordination_backoff: (Duration, Duration),
+    /// For requests in flight to finish at shutdown.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            connect_timeout: millis(800),
+            keep_alive_interval: millis(2000),
+            keep_alive_timeout: millis(2000),
+            reconnect: (millis(50), millis(1000)),
+            attempt_timeout: millis(1000),
+            eventual_attempt_timeout: millis(300),
+            round_backoff: (millis(10), millis(200)),
+            unreachable_patience: millis(1000),
+            creating_timeout: millis(60_000),
+            creating_poll: (millis(50), millis(500)),
+            seal_timeout: millis(3000),
+            destroy_timeout: millis(5000),
+            describe_timeout: millis(2000),
+            coordination_backoff: (millis(100), millis(2000)),
+            shutdown_grace: millis(10_000),
+        }
+    }
+}
+
+/// Why a router could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address can't be listened on: in use, not of this machine, not allowed.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// As given.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Others could not know where to find this router.
+    #[error("listening on all addresses ({address}) needs an address to advertise (host:port)")]
+    NoAdvertisedAddress {
+        /// As given.
+        address: SocketAddr,
+    },
+    /// Not of the form `host:port`.
+    #[error("`{address}` can't be advertised: it must be host:port with a port other than 0")]
+    InvalidAdvertisedAddress {
+        /// As given.
+        address: String,
+    },
+    /// The descriptors for server reflection are broken.
+    #[error("server reflection can't be set up: {0}")]
+    Reflection(String),
+}

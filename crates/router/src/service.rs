@@ -1,0 +1,144 @@
+//! The gRPC services: one file per verb, [`call`] for what all of them have in common.
+
+pub(crate) mod batch_get;
+pub(crate) mod batch_put;
+pub(crate) mod call;
+pub(crate) mod create_table;
+pub(crate) mod delete;
+pub(crate) mod delete_table;
+pub(crate) mod describe_table;
+pub(crate) mod get;
+pub(crate) mod list_tables;
+pub(crate) mod put;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod verify;
+
+use std::sync::Arc;
+
+use api::v1;
+use api::{Error, Reason};
+use tonic::{Request, Response, Status};
+
+use crate::state::State;
+
+/// All three services. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Services(pub(crate) Arc<State>);
+
+/// A data node's answer that does not belong to the question.
+fn misfit(operation: &str) -> Error {
+    Error::new(
+        Reason::OutcomeUnknown,
+        format!("the data node's answer does not fit a {operation}: read before you retry"),
+    )
+}
+
+#[tonic::async_trait]
+impl v1::key_value_server::KeyValue for Services {
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::GetResponse>, Status> {
+        call::data(request, |message, deadline| {
+            get::get(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn put(
+        &self,
+        request: Request<v1::PutRequest>,
+    ) -> Result<Response<v1::PutResponse>, Status> {
+        call::data(request, |message, deadline| {
+            put::put(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        call::data(request, |message, deadline| {
+            delete::delete(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetRequest>,
+    ) -> Result<Response<v1::BatchGetResponse>, Status> {
+        call::data(request, |message, deadline| {
+            batch_get::batch_get(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn batch_put(
+        &self,
+        request: Request<v1::BatchPutRequest>,
+    ) -> Result<Response<v1::BatchPutResponse>, Status> {
+        call::data(request, |message, deadline| {
+            batch_put::batch_put(&self.0, message, deadline)
+        })
+        .await
+    }
+}
+
+#[tonic::async_trait]
+impl v1::tables_server::Tables for Services {
+    async fn create_table(
+        &self,
+        request: Request<v1::CreateTableRequest>,
+    ) -> Result<Response<v1::TableDescription>, Status> {
+        call::admin(request, |message, deadline| {
+            create_table::create_table(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn delete_table(
+        &self,
+        request: Request<v1::DeleteTableRequest>,
+    ) -> Result<Response<v1::DeleteTableResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            delete_table::delete_table(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn describe_table(
+        &self,
+        request: Request<v1::DescribeTableRequest>,
+    ) -> Result<Response<v1::TableDescription>, Status> {
+        call::admin(request, |message, deadline| {
+            describe_table::describe_table(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn list_tables(
+        &self,
+        request: Request<v1::ListTablesRequest>,
+    ) -> Result<Response<v1::ListTablesResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            list_tables::list_tables(&self.0, message, deadline)
+        })
+        .await
+    }
+}
+
+#[tonic::async_trait]
+impl v1::cluster_server::Cluster for Services {
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            status::status(&self.0, message, deadline)
+        })
+        .await
+    }
+}

@@ -1,0 +1,38 @@
+//! `KeyValue.Delete`.
+
+use api::internal::{Delete, operation};
+use api::v1::{DeleteRequest, DeleteResponse};
+use api::{Error, convert};
+use tokio::time::Instant;
+
+use crate::attempt::policy::Kind;
+use crate::channel::Success;
+use crate::data::DataOperation;
+use crate::state::State;
+
+/// Removes one item, whether it exists or not.
+pub(crate) async fn delete(
+    state: &State,
+    request: DeleteRequest,
+    deadline: Instant,
+) -> Result<DeleteResponse, Error> {
+    let key = convert::key(request.key)?;
+    let id = request
+        .request_id
+        .unwrap_or_else(|| state.next_request_id().into());
+    let operation = operation::Kind::Delete(Delete {
+        key: key.partition.clone(),
+        request_id: Some(id),
+    });
+    let data = DataOperation {
+        kind: Kind::Write,
+        table: &request.table,
+        key: &key,
+        operation,
+        deadline,
+    };
+    match state.execute(data).await? {
+        Success::Applied { .. } => Ok(DeleteResponse {}),
+        Success::Found { .. } | Success::Absent => Err(super::misfit("delete")),
+    }
+}

@@ -1,0 +1,83 @@
+//! What all parts of a router share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use api::Error;
+use coordination::{Coordination, SessionState};
+use model::{ClusterId, RequestId, RouterId};
+use tokio::sync::watch;
+
+use crate::attempt::leaders::Leaders;
+use crate::attempt::run::Means;
+use crate::channel::Nodes;
+use crate::directory::{Directory, unavailable};
+use crate::health::Health;
+use crate::options::Options;
+
+/// A session with the coordination store, registered under an id of its own.
+pub(crate) struct Session {
+    pub(crate) router: RouterId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) store: Arc<dyn Coordination>,
+}
+
+/// A router's state. None of it is on disk; all of it can be rebuilt.
+pub(crate) struct State {
+    pub(crate) options: Options,
+    pub(crate) directory: Directory,
+    pub(crate) nodes: Nodes,
+    pub(crate) leaders: Leaders,
+    pub(crate) health: watch::Sender<Health>,
+    pub(crate) session: watch::Sender<Option<Arc<Session>>>,
+    /// Names this process as the issuer of writes.
+    client: u64,
+    /// Counts its writes.
+    sequence: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            directory: Directory::new(),
+            nodes: Nodes::new(options.timing.clone()),
+            leaders: Leaders::default(),
+            health: watch::Sender::new(Health::starting()),
+            session: watch::Sender::new(None),
+            client: rand::random(),
+            sequence: AtomicU64::new(0),
+            options,
+        }
+    }
+
+    /// An identity for a write whose caller gave none.
+    pub(crate) fn next_request_id(&self) -> RequestId {
+        RequestId {
+            issued_millis: self.options.clock.now_millis(),
+            client: self.client,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// The session for administration: only one that is in touch with the store.
+    pub(crate) fn connected(&self) -> Result<Arc<Session>, Error> {
+        let session = self.session.borrow().clone();
+        let session = session
+            .ok_or_else(|| unavailable("this router has no session with it at the moment"))?;
+        let state = *session.store.session().borrow();
+        match state {
+            SessionState::Connected { .. } => Ok(session),
+            SessionState::Disconnected => Err(unavailable("the connection is lost")),
+            SessionState::Expired => Err(unavailable("the session has expired")),
+        }
+    }
+
+    /// The means to send operations to data nodes.
+    pub(crate) fn means(&self) -> Means<'_> {
+        Means {
+            nodes: &self.nodes,
+            leaders: &self.leaders,
+            timing: &self.options.timing,
+        }
+    }
+}

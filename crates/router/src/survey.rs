@@ -1,0 +1,46 @@
+//! Asking data nodes what they hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::internal::{DescribeRequest, DescribeResponse};
+use futures::future::join_all;
+use model::{NodeId, TableId};
+
+use crate::state::State;
+
+/// What each node said, or why it did not.
+pub(crate) type Answers = BTreeMap<NodeId, Result<DescribeResponse, String>>;
+
+impl State {
+    /// Asks all these nodes at once, about one table or all.
+    pub(crate) async fn survey(&self, nodes: BTreeSet<NodeId>, table: Option<TableId>) -> Answers {
+        let questions = nodes
+            .into_iter()
+            .map(|node| async move { (node, self.describe_node(node, table, false).await) });
+        join_all(questions).await.into_iter().collect()
+    }
+
+    /// Asks one node.
+    pub(crate) async fn describe_node(
+        &self,
+        node: NodeId,
+        table: Option<TableId>,
+        totals_only: bool,
+    ) -> Result<DescribeResponse, String> {
+        let request = DescribeRequest {
+            table: table.map_or(0, |table| table.0),
+            totals_only,
+        };
+        let timeout = self.options.timing.describe_timeout;
+        let ask = async |mut client: crate::channel::Client| client.describe(request).await;
+        let answer = self.nodes.call(node, timeout, ask).await;
+        let answer = answer.map_err(|status| status.message().to_owned())?;
+        if answer.node != node.0 {
+            return Err(format!(
+                "at its address another data node answers, {}",
+                NodeId(answer.node)
+            ));
+        }
+        Ok(answer)
+    }
+}
