@@ -99,7 +99,8 @@ fn a_late_report_of_an_earlier_index_changes_nothing() {
     report(&mut comparison, 1, 20, b'x');
     assert_eq!(report(&mut comparison, 2, 20, b'x'), Agree);
     assert_eq!(report(&mut comparison, 2, 10, b'y'), Agree);
-    assert_eq!(report(&mut comparison, 3, 10, b'y'), Agree);
+    assert_eq!(report(&mut comparison, 3, 10, b'z'), Agree);
+    assert_eq!(report(&mut comparison, 3, 20, b'z'), others(&[3]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The state is a function of the log.
 
 use proptest::prelude::*;
+use storage::state::{FjallOptions, FjallStore};
 
 use super::*;
 
@@ -118,6 +119,43 @@ fn replay(log: &[Entry], events: Vec<Event>, dumps: &[Dump], outcomes: &[Applied
         replica.check();
     }
     assert_eq!(replica.machine.meta().applied_index, log.len() as u64);
+}
+
+/// The stores differ, the bytes in them do not.
+#[test]
+fn the_same_log_makes_the_same_bytes_on_disk_as_in_memory() {
+    let log: Vec<Entry> = (1..=200_u64)
+        .map(|index| {
+            let name = format!("key {}", index % 7);
+            let request = |n| request(NOW + index, n);
+            let commands = vec![put(&name, "value", request(1)), delete("key 3", request(2))];
+            entry(index, NOW + index, commands)
+        })
+        .collect();
+    let mut memory = Replica::with(BOUNDS);
+    memory.machine.apply(&log).unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let open = || -> Arc<dyn StateStore> {
+        Arc::new(FjallStore::open(dir.path(), &FjallOptions::default()).unwrap())
+    };
+    let store = open();
+    let mut machine = Machine::create_with(Arc::clone(&store), SHARD, voters(), BOUNDS).unwrap();
+    for entries in log.chunks(3) {
+        machine.apply(entries).unwrap();
+    }
+    store.persist().unwrap();
+    drop((machine, store));
+    let store = open();
+    let view = store.view();
+    let stored: Dump = view
+        .scan(&keys::shard(SHARD))
+        .map(|pair| pair.unwrap())
+        .collect();
+    assert_eq!(stored, dump(&memory.store));
+    drop(view);
+    let machine = Machine::open_with(store, SHARD, BOUNDS).unwrap().unwrap();
+    assert_eq!(machine.window, memory.machine.window);
 }
 
 proptest! {

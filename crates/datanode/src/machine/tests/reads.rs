@@ -113,6 +113,16 @@ fn a_machine_goes_on_from_the_snapshot_that_it_was_given() {
 }
 
 #[test]
+fn after_a_reload_nothing_of_the_old_generation_is_read() {
+    let (leader, mut follower) = leader_and_follower();
+    let reader = follower.machine.reader();
+    leader.send_snapshot(&follower.store);
+    follower.machine.reload().unwrap();
+    assert_eq!(reader.get(&key("gone")).unwrap(), None);
+    assert_eq!(follower.get("both"), Some(("new".into(), 3)));
+}
+
+#[test]
 fn a_snapshot_of_a_sealed_shard_seals() {
     let mut leader = Replica::new();
     leader.one(Command::Seal);
