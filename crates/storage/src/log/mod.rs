@@ -170,7 +170,7 @@ pub struct LogOptions {
     /// Bytes of a segment's file. A batch that is larger gets a segment of its own size. What lies on
     /// disk already keeps the size that it has.
     pub segment_bytes: u64,
-    /// Given-up segments to keep for use again, instead of removing them.
+    /// Given-up segments to keep for use again, instead of removing them. None are kept over a restart.
     pub spare_segments: usize,
     /// Payload bytes of the last entries of each group that [`Log::open`] hands out. The last
     /// entry comes however large it is.

@@ -87,7 +87,7 @@ struct Recovery {
 
 impl Recovery {
     fn first_start(mut self) -> Result<Log, LogError> {
-        self.remove_unfinished()?;
+        self.remove_leftovers(0)?;
         let header = SegmentHeader {
             segment: 1,
             first_batch: 1,
@@ -111,8 +111,7 @@ impl Recovery {
 
         // From here on files are changed, which rests on the newest header: its name must be durable.
         self.sync_dir()?;
-        self.remove_unfinished()?;
-        self.release_before(numbers, last.header.oldest)?;
+        self.remove_leftovers(last.header.oldest)?;
         let active = if ending.untouched {
             Self::reuse(last)?
         } else {
@@ -252,26 +251,20 @@ impl Recovery {
             .map_err(LogError::io(format!("sync {}", dir.display())))
     }
 
-    /// Segments that a crash left half made.
-    fn remove_unfinished(&self) -> Result<(), LogError> {
+    /// Removes segments that were left half made or didn't count any more before the crash.
+    ///
+    /// Their files are not used again: one of them may hold what an earlier start copied into it as
+    /// the very segment that is made next, before a crash took back its new name. Under the same number its
+    /// checksums would be right.
+    fn remove_leftovers(&self, oldest: u64) -> Result<(), LogError> {
         let Files { disk, dir, .. } = &self.files;
         let context = |verb: &str| LogError::io(format!("{verb} {}", dir.display()));
         for name in disk.list(dir).map_err(context("list"))? {
-            if segment::is_unfinished(&name) {
+            let dead = segment::number_of(&name).is_some_and(|number| number < oldest);
+            if dead || segment::is_unfinished(&name) {
                 disk.remove(&dir.join(&name))
                     .map_err(LogError::io(format!("remove {name}")))?;
             }
-        }
-        Ok(())
-    }
-
-    /// Files of segments that didn't count any more before the crash.
-    fn release_before(&mut self, numbers: &BTreeSet<u64>, oldest: u64) -> Result<(), LogError> {
-        for number in numbers.range(..oldest) {
-            let path = segment::path(&self.files.dir, *number);
-            let opened = self.files.disk.open(&path).and_then(|file| file.len());
-            let len = opened.map_err(LogError::io(format!("open segment {number}")))?;
-            self.files.release(*number, len)?;
         }
         Ok(())
     }

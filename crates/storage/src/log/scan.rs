@@ -28,6 +28,7 @@ const CHUNK: usize = 1 << 20;
 /// A part of a file in memory that moves along as it is read.
 struct Window<'a> {
     file: &'a dyn DiskFile,
+    file_len: u64,
     buffer: Vec<u8>,
     start: u64,
 }
@@ -37,7 +38,8 @@ impl Window<'_> {
     fn get(&mut self, offset: u64, len: usize) -> std::io::Result<&[u8]> {
         let end = self.start + self.buffer.len() as u64;
         if offset < self.start || offset + len as u64 > end {
-            self.buffer.resize(len.max(CHUNK), 0);
+            let rest = self.file_len.saturating_sub(offset) as usize;
+            self.buffer.resize(len.max(CHUNK).min(rest), 0);
             let count = self.file.read_at(&mut self.buffer, offset)?;
             self.buffer.truncate(count);
             self.start = offset;
@@ -77,6 +79,7 @@ impl<'a> Scanner<'a> {
             segment,
             window: Window {
                 file: &*segment.file,
+                file_len: segment.capacity,
                 buffer: Vec::new(),
                 start: 0,
             },

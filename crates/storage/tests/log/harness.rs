@@ -247,7 +247,7 @@ pub(crate) fn script() -> Vec<Op> {
         append(0, 0, 4, 50),
         Op::Sync,
     ];
-    for round in 0..8 {
+    for round in 0..14 {
         ops.extend([
             append(0, 0, 5, 300),
             append(1, 0, 8, 200),
