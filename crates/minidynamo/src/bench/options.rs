@@ -1,0 +1,70 @@
+//! The arguments of `bench`.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use model::limits::MAX_VALUE_BYTES;
+
+use super::workload::Workload;
+use crate::cli::duration;
+
+/// Arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Table to work on
+    #[arg(long, value_name = "NAME")]
+    pub table: String,
+    /// Create the table first
+    #[arg(long, num_args = 2, value_names = ["SHARDS", "REPLICAS"])]
+    pub create: Option<Vec<u32>>,
+    /// Which operations, in what mix
+    #[arg(long, value_name = "MIX", default_value = "put")]
+    pub workload: Workload,
+    /// Make the reads of a mix linearizable
+    #[arg(long)]
+    pub consistent: bool,
+    /// Requests in flight
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub clients: u32,
+    /// Connections to each router
+    #[arg(long, value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub connections: u32,
+    /// How long to measure
+    #[arg(long, value_name = "DURATION", default_value = "10s",
+        value_parser = duration::parse_positive)]
+    pub duration: Duration,
+    /// How long to run before measuring
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration::parse)]
+    pub warmup: Duration,
+    /// Number of different keys
+    #[arg(long, value_name = "N", default_value_t = 100_000,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub keys: u64,
+    /// How keys are drawn
+    #[arg(long, value_name = "HOW", default_value = "uniform")]
+    pub distribution: Distribution,
+    /// Bytes of a value
+    #[arg(long, value_name = "BYTES", default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(0..=MAX_VALUE_BYTES as i64))]
+    pub value_size: u32,
+    /// Write every key once before measuring
+    #[arg(long)]
+    pub load: bool,
+    /// Write every key once, and nothing else
+    #[arg(long, conflicts_with = "load")]
+    pub load_only: bool,
+    /// Operations per second, over all clients; without it, as many as possible
+    #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+}
+
+/// How keys are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Distribution {
+    /// All alike
+    Uniform,
+    /// Some far more often than others (YCSB's scrambled zipfian, theta 0.99)
+    Zipfian,
+}

@@ -1,0 +1,160 @@
+//! The arguments of the command line.
+
+pub mod duration;
+mod failure;
+pub mod usage;
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use failure::Failure;
+
+use crate::{bench, commands};
+
+/// Shown below the list of commands.
+const EXAMPLES: &str = "\
+Examples:
+  minidynamo dev                            a whole cluster in one process, for trying it out
+  minidynamo create-table people 12 3       12 shards, 3 replicas of each
+  minidynamo put people ada 'Ada Lovelace'
+  minidynamo get people ada --consistent
+  minidynamo status
+
+Exit codes: 0 done, 1 other error, 2 usage or invalid request, 3 key not found, 4 conflict,
+5 unavailable and certainly not applied, 6 outcome unknown, 7 no such table.";
+
+/// A distributed key-value store: tables in shards, each shard replicated by Raft.
+#[derive(Debug, Parser)]
+#[command(
+    name = "minidynamo",
+    version,
+    about,
+    after_help = EXAMPLES,
+    propagate_version = false,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// Where the cluster is and how to show its answers.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands that talk to a cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options for commands that talk to a cluster")]
+pub struct ClientArgs {
+    /// Router to talk to; several, separated by commas, are tried in turn
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        env = "MINIDYNAMO_ROUTER",
+        default_value = "http://127.0.0.1:7400",
+        value_delimiter = ','
+    )]
+    pub router: Vec<String>,
+    /// Text for people or JSON for scripts
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub output: OutputFormat,
+    /// Longest wait for an answer, like 500ms or 10s [default: 5s for data, 60s for administration]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse_positive)]
+    pub timeout: Option<Duration>,
+}
+
+impl ClientArgs {
+    /// A client with these options.
+    pub fn connect(&self) -> Result<client::Client, Failure> {
+        self.connect_with(&self.router, 1)
+    }
+
+    /// A client of some of the routers.
+    pub fn connect_with(
+        &self,
+        routers: &[String],
+        connections: usize,
+    ) -> Result<client::Client, Failure> {
+        let mut options = client::Options {
+            connections,
+            ..client::Options::default()
+        };
+        if let Some(timeout) = self.timeout {
+            options.data_timeout = timeout;
+            options.admin_timeout = timeout;
+        }
+        Ok(client::Client::with_options(routers, &options)?)
+    }
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// For scripts
+    Json,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create a table and wait until it is available
+    CreateTable(commands::create_table::Args),
+    /// Delete a table with all its data
+    DeleteTable(commands::delete_table::Args),
+    /// List all tables
+    ListTables,
+    /// Show a table's shards: hash range, leader, nodes
+    DescribeTable(commands::describe_table::Args),
+    /// Write an item
+    Put(commands::put::Args),
+    /// Print an item's value
+    Get(commands::get::Args),
+    /// Remove an item; an absent one is no error
+    Delete(commands::delete::Args),
+    /// Show routers, data nodes, and shards that can't serve
+    Status,
+    /// Measure throughput and latency under load
+    Bench(bench::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_clients_may_stand_before_and_behind_the_command() {
+        for line in [
+            "minidynamo --output json --router a:1,b:2 list-tables",
+            "minidynamo list-tables --router a:1,b:2 --output json",
+        ] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(cli.client.router, ["a:1", "b:2"]);
+            assert_eq!(cli.client.output, OutputFormat::Json);
+        }
+    }
+
+    #[test]
+    fn help_has_a_line_for_every_command_and_ends_with_examples() {
+        let help = Cli::command().render_help().to_string();
+        for command in Cli::command().get_subcommands() {
+            assert!(help.contains(command.get_name()));
+            let about = command.get_about().unwrap().to_string();
+            assert!(about.len() <= 60 && !about.ends_with('.'), "{about}");
+        }
+        assert!(help.contains("Examples:"));
+        for later in ["transact", "shell", "--if-version", "--token"] {
+            assert!(!help.contains(later), "{later} does not exist yet");
+        }
+    }
+}

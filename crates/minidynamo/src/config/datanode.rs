@@ -1,0 +1,77 @@
+//! `minidynamo datanode`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Common, log, timing};
+use crate::cli::duration;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What can also stand in the file under `[datanode]`.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What can also stand in the file under `[raft]`.
+    #[command(flatten)]
+    pub raft: timing::Raft,
+    /// What can also stand in the file under `[log]`.
+    #[command(flatten)]
+    pub log: log::Settings,
+    /// Where the file is.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Settings of a data node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// ZooKeeper connect string, like zk1:2181,zk2:2181/minidynamo
+    #[arg(long, value_name = "HOSTS", env = "MINIDYNAMO_ZOOKEEPER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zookeeper: Option<String>,
+    /// Directory of this node's data, made if missing
+    #[arg(long, value_name = "DIR", env = "MINIDYNAMO_DATA_DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Address to listen on for gRPC; port 0 is any free one [default: 127.0.0.1:7500]
+    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// HOST:PORT under which others reach this process [default: the address it listens on]
+    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_ADVERTISE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
+    /// Address of the admin HTTP: /health/live, /health/ready [default: 127.0.0.1:7580]
+    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_ADMIN_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Failure zone that this node stands in, for example a rack
+    #[arg(long, value_name = "LABEL", env = "MINIDYNAMO_ZONE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Silence after which ZooKeeper takes this process for dead [default: 6s]
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_SESSION_TIMEOUT",
+        value_parser = duration::parse_positive)]
+    #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
+    pub session_timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// What holds where nothing else is said.
+    pub fn defaults() -> Self {
+        Self {
+            zookeeper: None,
+            data_dir: None,
+            listen: Some(super::file::DATANODE_LISTEN),
+            advertise: None,
+            admin_listen: Some(super::file::DATANODE_ADMIN_LISTEN),
+            zone: None,
+            session_timeout: Some(super::file::SESSION_TIMEOUT),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The times that decide how soon a failure is noticed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Failure, duration};
+
+/// The times of Raft.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raft {
+    /// Time between heartbeats of a shard's leader [default: 100ms]
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_HEARTBEAT",
+        value_parser = duration::parse_positive)]
+    #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Duration>,
+    /// Time without a leader before a follower stands for election, at most twice as much
+    /// [default: 500ms]
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_ELECTION_TIMEOUT",
+        value_parser = duration::parse_positive)]
+    #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
+    pub election_timeout: Option<Duration>,
+}
+
+impl Raft {
+    /// What holds where nothing else is said.
+    pub fn defaults() -> Self {
+        Self {
+            heartbeat: Some(Duration::from_millis(100)),
+            election_timeout: Some(Duration::from_millis(500)),
+        }
+    }
+
+    /// The settings as a data node wants them: in ticks of half a heartbeat.
+    pub fn tuning(&self) -> Result<datanode::Tuning, Failure> {
+        let defaults = Self::defaults();
+        let millis = |duration: Option<Duration>, default: Option<Duration>| {
+            duration.or(default).unwrap_or_default().as_millis() as u64
+        };
+        let heartbeat = millis(self.heartbeat, defaults.heartbeat);
+        let election = millis(self.election_timeout, defaults.election_timeout);
+        if heartbeat < 10 {
+            return Err(Failure::usage("heartbeat: must be 10ms or more"));
+        }
+        if election < 3 * heartbeat || election > 600_000 {
+            return Err(Failure::usage(
+                "election-timeout: must be at least 3 heartbeats, so that one lost message is no reason \
+                 for an election, and at most 10m",
+            ));
+        }
+        let tick_millis = heartbeat / 2;
+        Ok(datanode::Tuning {
+            tick_millis,
+            heartbeat_ticks: 2,
+            election_ticks: election.div_ceil(tick_millis) as u32,
+            ..datanode::Tuning::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raft(heartbeat: u64, election: u64) -> Raft {
+        Raft {
+            heartbeat: Some(Duration::from_millis(heartbeat)),
+            election_timeout: Some(Duration::from_millis(election)),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_data_node() {
+        let (ours, theirs) = (
+            Raft::defaults().tuning().unwrap(),
+            datanode::Tuning::default(),
+        );
+        assert_eq!(ours.tick_millis, theirs.tick_millis);
+        assert_eq!(ours.heartbeat_ticks, theirs.heartbeat_ticks);
+        assert_eq!(ours.election_ticks, theirs.election_ticks);
+    }
+
+    #[test]
+    fn times_that_can_not_work_are_refused() {
+        assert!(raft(20, 60).tuning().is_ok());
+        for (heartbeat, election) in [(1, 500), (100, 299), (100, 600_001)] {
+            assert_eq!(raft(heartbeat, election).tuning().unwrap_err().exit, 2);
+        }
+    }
+}
