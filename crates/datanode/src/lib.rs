@@ -1,3 +1,45 @@
-//! datanode
+//! A data node: replicas of many shards, of many tables, each with its own Raft group.
+//!
+//! # Life of a put
+//!
+//! ```text
+//! stream ─▶ service/operate ─▶ worker (leader?) ─▶ Raft entry ─▶ log writer: one sync for all shards
+//!                               │ no: forward         └───────▶ followers, in parallel
+//!                               ▼                                        │ majority
+//!                            other node                                  ▼
+//! stream ◀──────────────────────────── answer ◀── applier ◀── committed
+//! ```
+//!
+//! | where | what |
+//! |---|---|
+//! | [`worker`] | everything that decides, without I/O: one state machine for many groups |
+//! | [`machine`] | the replicated state of one shard |
+//! | [`applier`], [`log_writer`] | what the worker has done by others: state and log |
+//! | [`shell`] | the threads |
+//! | [`node`] | the directory, the registration, replicas that come and go |
+//! | [`service`], [`peers`], [`forward`], [`snapshot`] | the network |
+//!
+//! [`worker`], [`applier`] and [`log_writer`] are driven by threads in production and by one thread in a simulation;
+//! they get time, disk, network and store through narrow interfaces.
 
+pub mod admission;
+pub mod applier;
+pub mod clock;
+pub mod forward;
+pub mod health;
+pub mod hosted;
+pub mod log_writer;
 pub mod machine;
+pub mod node;
+pub mod operation;
+pub mod options;
+pub mod peers;
+pub mod service;
+pub mod shell;
+pub mod snapshot;
+pub mod wire;
+pub mod worker;
+
+pub use health::Health;
+pub use node::{DataNodeService, StartError, start};
+pub use options::{Options, Tuning};

@@ -1,0 +1,108 @@
+//! Handing operations on to the node that leads their shard.
+//!
+//! An operation is handed on once: it says so, and whoever gets it then serves or refuses it. What can't be handed on
+//! was certainly not applied; what was sent and got no answer may have been.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Error, internal};
+use links::{Nodes, NotSent, Outcome, Success, Timing};
+use model::NodeId;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::admission::overloaded;
+use crate::clock::Clock;
+use crate::operation::{self, Answer, Request};
+use crate::worker::no_leader;
+
+/// Hands operations on. Clones share their links.
+#[derive(Clone)]
+pub struct Forwarder {
+    nodes: Arc<Nodes>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Forwarder {
+    /// A forwarder without links.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            nodes: Arc::new(Nodes::new(Timing::default())),
+            clock,
+        }
+    }
+
+    /// Makes the links those of these members. Runs within a runtime.
+    pub fn set_members(&self, members: &BTreeMap<NodeId, String>) {
+        self.nodes.set_members(
+            members
+                .iter()
+                .map(|(&node, address)| (node, address.as_str())),
+        );
+    }
+
+    /// Hands an operation on to `to`, and its answer back.
+    pub fn forward(&self, runtime: &Handle, to: NodeId, request: Request) {
+        let Request {
+            shard,
+            operation,
+            deadline_millis,
+            reply,
+            ..
+        } = request;
+        let write = operation.is_write();
+        let left = deadline_millis.saturating_sub(self.clock.now().monotonic_millis);
+        let deadline = Instant::now() + Duration::from_millis(left);
+        let operation = internal::Operation {
+            correlation: 0,
+            table: shard.table.0,
+            shard: shard.index,
+            timeout_millis: 0,
+            forwarded: true,
+            kind: Some(operation::encode(operation)),
+        };
+        match self.nodes.submit(to, operation, deadline) {
+            Err(refused) => reply.fail(Some(to), not_sent(refused)),
+            Ok(outcome) => {
+                runtime.spawn(async move {
+                    let (leader, answer) = match timeout_at(deadline, outcome).await {
+                        Ok(Ok(outcome)) => answer(to, write, outcome),
+                        Ok(Err(_)) | Err(_) => answer(to, write, Outcome::Lost),
+                    };
+                    reply.answer(leader, answer);
+                });
+            }
+        }
+    }
+}
+
+fn answer(to: NodeId, write: bool, outcome: Outcome) -> (Option<NodeId>, Answer) {
+    match outcome {
+        Outcome::Answer(answer) => (answer.leader, success(answer.result)),
+        Outcome::NotSent(refused) => (Some(to), Answer::Failed(not_sent(refused))),
+        Outcome::Lost if write => {
+            let error =
+                Error::outcome_unknown("the shard's leader got the write and did not answer");
+            (None, Answer::Failed(error))
+        }
+        Outcome::Lost => (None, Answer::Failed(no_leader())),
+    }
+}
+
+fn success(result: Result<Success, Error>) -> Answer {
+    match result {
+        Ok(Success::Found { value, version }) => Answer::Found { value, version },
+        Ok(Success::Absent) => Answer::Absent,
+        Ok(Success::Applied { version }) => Answer::Applied { version },
+        Err(error) => Answer::Failed(error),
+    }
+}
+
+fn not_sent(refused: NotSent) -> Error {
+    match refused {
+        NotSent::Unreachable | NotSent::TooLate => no_leader(),
+        NotSent::Overloaded => overloaded("too much is being handed on to the shard's leader"),
+    }
+}

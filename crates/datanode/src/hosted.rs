@@ -1,0 +1,131 @@
+//! The replicas that can be read on this node, for everybody who doesn't ask the worker.
+//!
+//! Eventual reads are answered from here, at once, by whichever thread has the request: no worker, no queue.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use api::{Error, Reason};
+use model::{Key, ShardId};
+use parking_lot::{Mutex, RwLock};
+
+use crate::machine::{ReadError, ReadHandle};
+use crate::operation::Answer;
+use crate::worker::{not_hosted, stopped};
+
+/// Checkpoints that were asked for are remembered, so many per node.
+const KEPT_CHECKPOINTS: usize = 8192;
+
+/// Shared by all who serve this node's replicas.
+#[derive(Clone, Default)]
+pub struct Hosted {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    replicas: RwLock<HashMap<ShardId, Replica>>,
+    checkpoints: Mutex<Checkpoints>,
+    eventual_reads: AtomicU64,
+}
+
+#[derive(Clone)]
+enum Replica {
+    Serving(ReadHandle),
+    Stopped(Arc<str>),
+}
+
+#[derive(Default)]
+struct Checkpoints {
+    by_id: HashMap<(ShardId, u64), Checkpoint>,
+    in_order: BTreeMap<u64, (ShardId, u64)>,
+    passed: u64,
+}
+
+/// The content of a replica at a checkpoint that somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The checkpoint's Raft index.
+    pub index: u64,
+    /// The content hash there.
+    pub hash: u128,
+}
+
+impl Hosted {
+    /// A replica can be read.
+    pub fn serve(&self, reader: ReadHandle) {
+        self.shared
+            .replicas
+            .write()
+            .insert(reader.shard(), Replica::Serving(reader));
+    }
+
+    /// A replica has stopped and is not read any more.
+    pub fn stop(&self, shard: ShardId, detail: &str) {
+        self.shared
+            .replicas
+            .write()
+            .insert(shard, Replica::Stopped(detail.into()));
+    }
+
+    /// A replica is gone.
+    pub fn remove(&self, shard: ShardId) {
+        self.shared.replicas.write().remove(&shard);
+    }
+
+    /// Answers an eventual read from what this replica has. May read from disk.
+    pub fn read(&self, shard: ShardId, key: &Key) -> Answer {
+        let replica = self.shared.replicas.read().get(&shard).cloned();
+        match replica {
+            None => Answer::Failed(not_hosted()),
+            Some(Replica::Stopped(detail)) => Answer::Failed(stopped(&detail)),
+            Some(Replica::Serving(reader)) => {
+                self.shared.eventual_reads.fetch_add(1, Ordering::Relaxed);
+                read_answer(&reader, key)
+            }
+        }
+    }
+
+    /// Eventual reads since the start.
+    pub fn eventual_reads(&self) -> u64 {
+        self.shared.eventual_reads.load(Ordering::Relaxed)
+    }
+
+    /// A checkpoint that somebody will ask for was passed.
+    pub fn passed_checkpoint(&self, shard: ShardId, verify_id: u64, checkpoint: Checkpoint) {
+        let mut checkpoints = self.shared.checkpoints.lock();
+        checkpoints.passed += 1;
+        let passed = checkpoints.passed;
+        checkpoints.by_id.insert((shard, verify_id), checkpoint);
+        checkpoints.in_order.insert(passed, (shard, verify_id));
+        while checkpoints.in_order.len() > KEPT_CHECKPOINTS {
+            if let Some((_, oldest)) = checkpoints.in_order.pop_first() {
+                checkpoints.by_id.remove(&oldest);
+            }
+        }
+    }
+
+    /// A checkpoint that was passed, if it is remembered.
+    pub fn checkpoint(&self, shard: ShardId, verify_id: u64) -> Option<Checkpoint> {
+        self.shared
+            .checkpoints
+            .lock()
+            .by_id
+            .get(&(shard, verify_id))
+            .copied()
+    }
+}
+
+/// What a read comes to.
+pub fn read_answer(reader: &ReadHandle, key: &Key) -> Answer {
+    match reader.get(key) {
+        Ok(Some((value, version))) => Answer::Found { value, version },
+        Ok(None) => Answer::Absent,
+        Err(ReadError::NotThere(_)) => Answer::Failed(not_hosted()),
+        Err(ReadError::Store(error)) => {
+            let message = format!("the replica's data can't be read: {error}; others serve");
+            Answer::Failed(Error::new(Reason::Corruption, message))
+        }
+    }
+}

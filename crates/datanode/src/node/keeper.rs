@@ -1,0 +1,291 @@
+//! The keeper of a node: its registration with the coordination store, and the convergence towards what that wants.
+//!
+//! It lives outside of the data path. When the coordination store is away, the keeper waits and everything that serves goes on
+//! serving; when a session is lost, it starts another one and compares everything anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordination::records::{LiveNodeRecord, MemberRecord};
+use coordination::registry;
+use coordination::tree::Node;
+use coordination::{Change, Connect, Coordination, SharedCoordination, Watch};
+use model::{NodeId, TableId, TableState};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::data_dir::{DataDir, DataDirError};
+use super::plan::{Wanted, plan};
+use super::replicas::Replicas;
+use crate::forward::Forwarder;
+use crate::health::Health;
+use crate::peers::Peers;
+
+/// After a failure, before the next attempt.
+const RETRY: Duration = Duration::from_millis(500);
+/// What is held is compared with what is wanted at least so often.
+const COMPARE: Duration = Duration::from_mins(1);
+/// How long a live node of the same id at another place is waited for: longer than any session lives on.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A question to the keeper: destroy what there is of a table, if its deletion was decided.
+pub(super) type DestroyRequest = (TableId, oneshot::Sender<bool>);
+
+/// See the [module](self).
+pub(super) struct Keeper {
+    pub(super) coordination: Arc<dyn Connect>,
+    pub(super) data_dir: DataDir,
+    pub(super) member: MemberRecord,
+    pub(super) live: LiveNodeRecord,
+    pub(super) replicas: Replicas,
+    pub(super) peers: Arc<Peers>,
+    pub(super) forwarder: Forwarder,
+    pub(super) health: watch::Sender<Health>,
+    pub(super) destroy: mpsc::Receiver<DestroyRequest>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) wanted: Wanted,
+}
+
+/// Why a session has ended.
+enum End {
+    /// The node is to stop.
+    Stopped,
+    /// It goes on with another session.
+    Lost(String),
+    /// The node can't go on.
+    Fatal(String),
+}
+
+impl From<coordination::Error> for End {
+    fn from(error: coordination::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+impl From<registry::Error> for End {
+    fn from(error: registry::Error) -> Self {
+        match error {
+            registry::Error::NodeAlive { .. } => Self::Fatal(error.to_string()),
+            other => Self::Lost(other.to_string()),
+        }
+    }
+}
+
+impl From<DataDirError> for End {
+    fn from(error: DataDirError) -> Self {
+        Self::Fatal(error.to_string())
+    }
+}
+
+impl Keeper {
+    /// Keeps the node until it is to stop. An error is why it can't go on.
+    pub(super) async fn run(mut self) -> Result<(), String> {
+        loop {
+            let end = match self.connect().await {
+                Ok(session) => {
+                    let end = self.hold(&session).await;
+                    session.close().await;
+                    end
+                }
+                Err(end) => end,
+            };
+            match end {
+                End::Stopped => return Ok(()),
+                End::Fatal(reason) => return Err(reason),
+                End::Lost(reason) => {
+                    self.remark(&format!("no session with the coordination store: {reason}"))
+                }
+            }
+            if self.pause().await {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<SharedCoordination, End> {
+        tokio::select! {
+            session = self.coordination.connect() => Ok(session?),
+            _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopped),
+        }
+    }
+
+    /// Waits a little; true if the node is to stop.
+    async fn pause(&mut self) -> bool {
+        tokio::time::timeout(RETRY, self.stop.wait_for(|stop| *stop))
+            .await
+            .is_ok()
+    }
+
+    /// Says what is wrong. A node that was ready stays so: what it holds it serves.
+    fn remark(&self, reason: &str) {
+        self.health.send_if_modified(|health| {
+            let changed = health.reason != reason;
+            if changed {
+                tracing::warn!(reason, "waiting for the coordination store");
+                reason.clone_into(&mut health.reason);
+            }
+            changed
+        });
+    }
+
+    /// Registers with a session and keeps in step until it ends.
+    async fn hold(&mut self, session: &SharedCoordination) -> End {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            end = self.keep_in_step(session) => match end {
+                Ok(()) => End::Lost("the watch has ended".to_owned()),
+                Err(end) => end,
+            },
+            _ = stop.wait_for(|stop| *stop) => End::Stopped,
+        }
+    }
+
+    async fn keep_in_step(&mut self, session: &SharedCoordination) -> Result<(), End> {
+        let store: &dyn Coordination = &**session;
+        let cluster = registry::initialise(store).await?;
+        self.data_dir.join(cluster)?;
+        // Before the first look, so that nothing is missed between the two.
+        let mut watches = Watches {
+            tables: store.watch(&Node::Tables.path()).await?,
+            members: store.watch(&Node::Members.path()).await?,
+            deleted: store.watch(&Node::Deleted.path()).await?,
+        };
+        registry::register_member(store, &self.member).await?;
+        registry::register_live_node(store, &self.live, PATIENCE).await?;
+        self.read_members(store).await?;
+        self.read_tables(store, Change::Everything).await?;
+        self.converge(store).await?;
+        tracing::info!(node = %self.member.id, %cluster, "registered");
+        self.health.send_replace(Health::ready(""));
+        let mut compare = tokio::time::interval(COMPARE);
+        compare.reset();
+        loop {
+            tokio::select! {
+                change = watches.tables.changed() => {
+                    self.read_tables(store, change?).await?;
+                    self.converge(store).await?;
+                }
+                change = watches.deleted.changed() => {
+                    change?;
+                    self.converge(store).await?;
+                }
+                change = watches.members.changed() => {
+                    change?;
+                    self.read_members(store).await?;
+                }
+                Some((table, answer)) = self.destroy.recv() => {
+                    let destroyed = self.destroy_table(store, table).await;
+                    let _ = answer.send(destroyed?);
+                }
+                _ = compare.tick() => {
+                    self.compare().await?;
+                }
+            }
+        }
+    }
+
+    async fn read_members(&mut self, store: &dyn Coordination) -> Result<(), End> {
+        let members = registry::read_members(store).await?;
+        let members = members
+            .entries
+            .into_iter()
+            .map(|(id, member)| (id, member.value.address));
+        let members: BTreeMap<NodeId, String> = members.collect();
+        self.peers.set_members(&members);
+        self.forwarder.set_members(&members);
+        Ok(())
+    }
+
+    async fn read_tables(&mut self, store: &dyn Coordination, change: Change) -> Result<(), End> {
+        let Change::Paths(paths) = change else {
+            return self.read_all_tables(store).await;
+        };
+        let changed = paths.iter().filter_map(|path| match Node::parse(path) {
+            Ok(Node::Table(table)) => Some(table),
+            _ => None,
+        });
+        for table in changed {
+            match registry::read_table(store, table).await {
+                Ok(Some(record)) => {
+                    self.wanted.unreadable.remove(&table);
+                    self.wanted.tables.insert(table, record.value);
+                }
+                Ok(None) => {
+                    self.wanted.unreadable.remove(&table);
+                    self.wanted.tables.remove(&table);
+                }
+                Err(registry::Error::Record(error)) => {
+                    tracing::warn!(%error, "a table's record can't be read; its replicas stay as they are");
+                    self.wanted.tables.remove(&table);
+                    self.wanted.unreadable.insert(table);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_all_tables(&mut self, store: &dyn Coordination) -> Result<(), End> {
+        let listing = registry::read_tables(store).await?;
+        let tables = listing
+            .entries
+            .into_iter()
+            .map(|(id, table)| (id, table.value));
+        self.wanted.tables = tables.collect();
+        let unreadable =
+            listing
+                .unreadable
+                .iter()
+                .filter_map(|error| match Node::parse(&error.path) {
+                    Ok(Node::Table(table)) => Some(table),
+                    _ => None,
+                });
+        self.wanted.unreadable = unreadable.collect();
+        Ok(())
+    }
+
+    /// Looks for tombstones, does what there is to do, and confirms what is gone.
+    async fn converge(&mut self, store: &dyn Coordination) -> Result<(), End> {
+        self.wanted.tombstones = registry::tombstones_of(store, self.member.id).await?;
+        let confirm = self.compare().await?;
+        for table in confirm {
+            registry::confirm_destroyed(store, table, self.member.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is held with what is known to be wanted.
+    async fn compare(&mut self) -> Result<BTreeSet<TableId>, End> {
+        let plan = plan(self.member.id, &self.wanted, &self.replicas.standings());
+        let done = self.replicas.carry_out(&plan, &self.wanted.tables).await;
+        // A disk that fails here fails for the replicas too, and they stop for their own reasons.
+        done.map_err(End::Lost)?;
+        Ok(plan.confirm)
+    }
+
+    /// Destroys what there is of a table if the coordination store says that its deletion was decided.
+    async fn destroy_table(
+        &mut self,
+        store: &dyn Coordination,
+        table: TableId,
+    ) -> Result<bool, End> {
+        store.sync(&Node::Table(table).path()).await?;
+        let decided = match registry::read_table(store, table).await? {
+            Some(record) => record.value.state == TableState::Deleting,
+            None => registry::tombstones_of(store, self.member.id)
+                .await?
+                .contains(&table),
+        };
+        if decided {
+            let shards = self.replicas.of_table(table);
+            self.replicas.destroy(&shards).await.map_err(End::Lost)?;
+        }
+        Ok(decided && self.replicas.of_table(table).is_empty())
+    }
+}
+
+struct Watches {
+    tables: Watch,
+    members: Watch,
+    deleted: Watch,
+}

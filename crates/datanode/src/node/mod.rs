@@ -1,0 +1,470 @@
+//! A data node as a whole: started from its directory, kept in step with the coordination store, stopped.
+
+mod data_dir;
+mod keeper;
+mod plan;
+mod recovery;
+mod replicas;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use api::internal::data_node_server::DataNodeServer;
+use coordination::records::{LiveNodeRecord, MemberRecord};
+use model::{NodeId, ShardId, TableId, limits};
+use storage::disk::RealDisk;
+use storage::log::{Log, LogOptions};
+use storage::state::{FjallOptions, FjallStore, StateStore};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use self::data_dir::DataDir;
+pub use self::data_dir::DataDirError;
+use self::keeper::{DestroyRequest, Keeper};
+use self::plan::Wanted;
+use self::replicas::{Hands, Replicas};
+use crate::admission::Admission;
+use crate::forward::Forwarder;
+use crate::health::Health;
+use crate::hosted::Hosted;
+use crate::operation::Request;
+use crate::options::Options;
+use crate::peers::Peers;
+use crate::service::Service;
+use crate::shell::{Outside, Parts, Shell, Workers, queues};
+use crate::snapshot::{Receiver, Sender};
+use crate::wire::PeerMessage;
+use crate::worker::{Input, SendSnapshot};
+
+/// How long a node that goes down waits for leaderships to be handed over and for what is in flight.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a data node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The address.
+    #[error("can't listen on {address}: {source}; choose another --listen")]
+    Listen {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others could not reach it.
+    #[error(
+        "listening on all addresses ({0}) needs --advertise HOST:PORT, the address under which others reach this node"
+    )]
+    Advertise(SocketAddr),
+    /// What is on disk can't be used.
+    #[error("the data in {dir} can't be used: {detail}")]
+    Data {
+        /// The directory.
+        dir: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The system has no threads to give.
+    #[error("can't start a thread: {0}")]
+    Threads(std::io::Error),
+}
+
+/// A running data node.
+pub struct DataNodeService {
+    node: NodeId,
+    address: SocketAddr,
+    health: watch::Receiver<Health>,
+    failed: watch::Receiver<Option<String>>,
+    stop: watch::Sender<bool>,
+    shell: Arc<Shell>,
+    workers: Workers,
+    store: Arc<dyn StateStore>,
+    peers: Arc<Peers>,
+    admission: Admission,
+    server: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+}
+
+/// Starts a data node: opens its directory, listens, and begins to look for the coordination store.
+///
+/// Returns once it listens; [`DataNodeService::ready`] waits until it is registered and holds what it should.
+pub async fn start(options: Options) -> Result<DataNodeService, StartError> {
+    if options.listen.ip().is_unspecified() && options.advertise.is_none() {
+        return Err(StartError::Advertise(options.listen));
+    }
+    let data_dir = DataDir::open(&options.data_dir, NodeId(rand::random()))?;
+    let address = options.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Listen { address, source })?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| StartError::Listen { address, source })?;
+    let parts = tokio::task::spawn_blocking(move || open(options, data_dir)).await;
+    let opened = match parts {
+        Ok(opened) => opened?,
+        Err(error) => {
+            let (dir, detail) = (String::new(), error.to_string());
+            return Err(StartError::Data { dir, detail });
+        }
+    };
+    opened.start(listener, address)
+}
+
+/// What was read from the directory.
+struct Opened {
+    options: Options,
+    data_dir: DataDir,
+    log: Log,
+    store: Arc<dyn StateStore>,
+    found: std::collections::BTreeMap<ShardId, recovery::Found>,
+}
+
+fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
+    let unusable = |detail: String| StartError::Data {
+        dir: data_dir.path().display().to_string(),
+        detail,
+    };
+    let store = FjallStore::open(&data_dir.store(), &FjallOptions::default())
+        .map_err(|error| unusable(error.to_string()))?;
+    let store: Arc<dyn StateStore> = Arc::new(store);
+    let (log, groups) = Log::open(Arc::new(RealDisk), &data_dir.log(), LogOptions::default())
+        .map_err(|error| unusable(error.to_string()))?;
+    let node = data_dir.node();
+    let found = recovery::recover(node, &options.tuning, &store, groups, &log.reader())
+        .map_err(unusable)?;
+    Ok(Opened {
+        options,
+        data_dir,
+        log,
+        store,
+        found,
+    })
+}
+
+impl Opened {
+    fn start(
+        self,
+        listener: TcpListener,
+        address: SocketAddr,
+    ) -> Result<DataNodeService, StartError> {
+        let Self {
+            options,
+            data_dir,
+            log,
+            store,
+            found,
+        } = self;
+        let node = data_dir.node();
+        let advertised = options
+            .advertise
+            .clone()
+            .unwrap_or_else(|| address.to_string());
+        let hosted = Hosted::default();
+        let peers = Arc::new(Peers::new(node, tokio::runtime::Handle::current()));
+        let (workers, queues) = queues(&options.tuning);
+        let snapshots = Sender::new(
+            node,
+            store.clone(),
+            peers.clone(),
+            workers.clone(),
+            &options.tuning,
+        );
+        let forwarder = Forwarder::new(options.clock.clone());
+        let outside: Arc<dyn Outside> = Arc::new(Network {
+            peers: peers.clone(),
+            snapshots,
+            forwarder: forwarder.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        });
+        let parts = Parts {
+            node,
+            tuning: options.tuning.clone(),
+            clock: options.clock.clone(),
+            log,
+            store: store.clone(),
+            hosted: hosted.clone(),
+        };
+        let shell =
+            Shell::start(parts, workers.clone(), queues, &outside).map_err(StartError::Threads)?;
+        let shell = Arc::new(shell);
+        let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
+        let quarantined = Arc::new(AtomicU32::new(0));
+        let (destroy, destroy_requests) = mpsc::channel(64);
+        let service = Service {
+            node,
+            clock: options.clock.clone(),
+            admission: admission.clone(),
+            hosted,
+            workers: workers.clone(),
+            store: store.clone(),
+            receiver: Receiver::new(node, store.clone(), workers.clone()),
+            destroyer: Destroyer {
+                requests: destroy,
+                quarantined: quarantined.clone(),
+            },
+        };
+        let (stop, stopping) = watch::channel(false);
+        let (health, health_seen) = watch::channel(Health::waiting("starting"));
+        let now = options.clock.now().wall_millis;
+        let keeper = Keeper {
+            coordination: options.coordination.clone(),
+            member: MemberRecord {
+                id: node,
+                address: advertised.clone(),
+                zone: options.zone.clone(),
+            },
+            live: LiveNodeRecord {
+                id: node,
+                address: advertised,
+                incarnation: rand::random(),
+                started_millis: now,
+                host: host_name(),
+                data_dir: canonical(data_dir.path()),
+            },
+            data_dir,
+            replicas: Replicas::new(
+                Hands {
+                    node,
+                    tuning: options.tuning,
+                    store: store.clone(),
+                    shell: shell.clone(),
+                    workers: workers.clone(),
+                    clock: options.clock,
+                    quarantined,
+                },
+                found,
+            ),
+            peers: peers.clone(),
+            forwarder,
+            health,
+            destroy: destroy_requests,
+            stop: stopping.clone(),
+            wanted: Wanted::default(),
+        };
+        let (fail, failed) = watch::channel(None);
+        let server = tokio::spawn(serve(service, listener, stopping));
+        let keeper = tokio::spawn(keep(keeper, shell.failed(), fail));
+        Ok(DataNodeService {
+            node,
+            address,
+            health: health_seen,
+            failed,
+            stop,
+            shell,
+            workers,
+            store,
+            peers,
+            admission,
+            server,
+            keeper,
+        })
+    }
+}
+
+/// Runs the keeper and watches over the log; whichever can't go on speaks for the node.
+async fn keep(
+    keeper: Keeper,
+    mut log_failed: watch::Receiver<Option<String>>,
+    fail: watch::Sender<Option<String>>,
+) {
+    let reason = tokio::select! {
+        kept = keeper.run() => match kept {
+            Ok(()) => return,
+            Err(reason) => reason,
+        },
+        Ok(reason) = log_failed.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
+    };
+    let _ = fail.send(Some(reason));
+    // The receiver of `fail` outlives this task; it is told once.
+}
+
+async fn serve(service: Service, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let service = DataNodeServer::new(service)
+        .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
+    let server = tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(2)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .initial_stream_window_size(4 * 1024 * 1024)
+        .initial_connection_window_size(16 * 1024 * 1024)
+        .add_service(service);
+    tokio::select! {
+        ended = server.serve_with_incoming(TcpListenerStream::new(listener)) => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the node can't serve any more");
+            }
+        }
+        // Streams live as long as their peers; they end with the task.
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+impl DataNodeService {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its id.
+    pub fn node_id(&self) -> NodeId {
+        self.node
+    }
+
+    /// Whether it can be used, and why not.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Waits until it is registered and holds what it should, or can't go on: then an error says why.
+    pub async fn ready(&self) -> Result<(), String> {
+        let mut health = self.health.clone();
+        let mut failed = self.failed.clone();
+        tokio::select! {
+            ready = health.wait_for(|health| health.ready) => {
+                ready.map(drop).map_err(|_| "the node has stopped".to_owned())
+            }
+            reason = failed.wait_for(Option::is_some) => Err(reason_of(reason)),
+        }
+    }
+
+    /// Waits until the node can't go on, and says why.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The keeper has ended without a failure: the node is being shut down.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends the node cleanly: hands leaderships over, finishes what is in flight, makes everything durable and
+    /// ends its session.
+    pub async fn shutdown(self) {
+        self.hand_over().await;
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        while self.admission.in_flight() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let _ = self.stop.send(true);
+        let _ = self.keeper.await;
+        let _ = self.server.await;
+        self.peers.stop();
+        let (shell, store) = (self.shell, self.store);
+        let ended = tokio::task::spawn_blocking(move || {
+            shell.stop();
+            store.persist()
+        });
+        if let Ok(Err(error)) = ended.await {
+            tracing::warn!(%error, "the state store could not be made durable; the log has what it lacks");
+        }
+    }
+
+    /// Hands every leadership over and waits until others have them, within bounds.
+    async fn hand_over(&self) {
+        let deadline = tokio::time::Instant::now() + FAREWELL;
+        loop {
+            self.workers.send_all(|| Input::HandOver);
+            if self.leads().await == 0 || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Groups that it leads and that others could lead.
+    async fn leads(&self) -> usize {
+        let mut led = 0;
+        for seat in 0..self.workers.count() {
+            let (answer, wait) = oneshot::channel();
+            let answer = Box::new(move |statuses| drop(answer.send(statuses)));
+            self.workers.send_to(
+                seat,
+                Input::Describe {
+                    table: None,
+                    answer,
+                },
+            );
+            let statuses: Vec<crate::worker::ReplicaStatus> = wait.await.unwrap_or_default();
+            led += statuses
+                .iter()
+                .filter(|status| status.can_hand_over())
+                .count();
+        }
+        led
+    }
+}
+
+fn reason_of(reason: Result<watch::Ref<'_, Option<String>>, watch::error::RecvError>) -> String {
+    match reason {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        Err(_) => "the node has stopped".to_owned(),
+    }
+}
+
+/// The way to the keeper for those who want a table's replicas destroyed.
+#[derive(Clone)]
+pub(crate) struct Destroyer {
+    requests: mpsc::Sender<DestroyRequest>,
+    quarantined: Arc<AtomicU32>,
+}
+
+impl Destroyer {
+    /// Whether nothing of the table is left on this node. False also where the deletion can't be confirmed to have been
+    /// decided.
+    pub(crate) async fn destroy(&self, table: TableId) -> bool {
+        let (answer, wait) = oneshot::channel();
+        if self.requests.send((table, answer)).await.is_err() {
+            return false;
+        }
+        wait.await.unwrap_or(false)
+    }
+
+    /// Replicas that are kept out.
+    pub(crate) fn quarantined(&self) -> u32 {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that the workers need of the network.
+struct Network {
+    peers: Arc<Peers>,
+    snapshots: Sender,
+    forwarder: Forwarder,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Outside for Network {
+    fn send(&self, to: NodeId, messages: Vec<(ShardId, PeerMessage)>) {
+        self.peers.send(to, messages);
+    }
+
+    fn forward(&self, to: NodeId, request: Request) {
+        self.forwarder.forward(&self.runtime, to, request);
+    }
+
+    fn send_snapshot(&self, snapshot: SendSnapshot) {
+        self.runtime.spawn(self.snapshots.clone().send(snapshot));
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn canonical(path: &std::path::Path) -> String {
+    path.canonicalize()
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
+}

@@ -1,0 +1,236 @@
+//! What a node must do so that it holds what it should: a pure function of what is wanted and what is held.
+//!
+//! Nodes converge, they don't obey. Whatever happened, and whatever they missed, the next comparison finds the
+//! difference. **Only a tombstone destroys**: a table that is merely not listed, because the coordination store is empty,
+//! older or another one, costs no byte.
+//!
+//! | the table is | nothing held | held | destroyed before |
+//! |---|---|---|---|
+//! | listed, and this node has a place in the shard | create | start | nothing: it is never built again |
+//! | listed, but unreadable | – | as it is | – |
+//! | tombstoned | confirm | destroy, confirm | confirm |
+//! | neither | – | quarantine | – |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{NodeId, ShardId, Table, TableId};
+
+/// What the coordination store says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The listed tables.
+    pub(super) tables: BTreeMap<TableId, Table>,
+    /// Listed tables whose records can't be read.
+    pub(super) unreadable: BTreeSet<TableId>,
+    /// Removed tables for which this node has a tombstone.
+    pub(super) tombstones: BTreeSet<TableId>,
+}
+
+/// How a node stands to a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The replica is on disk and was not started.
+    Dormant,
+    /// The replica takes part.
+    Running,
+    /// The replica was taking part, and is kept out.
+    Quarantined,
+    /// The replica was being destroyed when the process ended.
+    HalfDestroyed,
+    /// The replica was here once and must never be again.
+    Destroyed,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// Replicas to be made, and the nodes of their shards.
+    pub(super) create: BTreeMap<ShardId, Vec<NodeId>>,
+    /// Replicas that are to take part.
+    pub(super) start: BTreeSet<ShardId>,
+    /// Replicas that are to be kept out.
+    pub(super) quarantine: BTreeSet<ShardId>,
+    /// Replicas to be destroyed.
+    pub(super) destroy: BTreeSet<ShardId>,
+    /// Tables of which nothing is left here then: to be confirmed.
+    pub(super) confirm: BTreeSet<TableId>,
+}
+
+/// Compares.
+pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Standing>) -> Plan {
+    let mut plan = Plan {
+        confirm: wanted.tombstones.clone(),
+        ..Plan::default()
+    };
+    let shards = wanted.tables.values().flat_map(Table::shard_ids);
+    let ours: BTreeMap<ShardId, &Vec<NodeId>> = shards
+        .filter(|(_, shard)| shard.nodes.contains(&node))
+        .map(|(id, shard)| (id, &shard.nodes))
+        .collect();
+    for (&shard, &nodes) in &ours {
+        // A table that is listed and tombstoned can't be: the one is written with the other's removal.
+        if !held.contains_key(&shard) && !wanted.tombstones.contains(&shard.table) {
+            plan.create.insert(shard, nodes.clone());
+        }
+    }
+    for (&shard, &standing) in held {
+        let tombstoned = wanted.tombstones.contains(&shard.table);
+        match standing {
+            Standing::Destroyed => {}
+            Standing::HalfDestroyed => {
+                plan.destroy.insert(shard);
+            }
+            _ if tombstoned => {
+                plan.destroy.insert(shard);
+            }
+            _ if wanted.unreadable.contains(&shard.table) => {}
+            Standing::Dormant | Standing::Quarantined if ours.contains_key(&shard) => {
+                plan.start.insert(shard);
+            }
+            Standing::Running if !ours.contains_key(&shard) => {
+                plan.quarantine.insert(shard);
+            }
+            Standing::Dormant | Standing::Quarantined | Standing::Running => {}
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{HashRange, Shard, TableState};
+
+    const ME: NodeId = NodeId(1);
+
+    fn shard(index: u32) -> ShardId {
+        ShardId {
+            table: TableId(7),
+            index,
+        }
+    }
+
+    /// Shard 0 has a replica here, shard 1 has none.
+    fn table() -> Table {
+        let places = [
+            vec![NodeId(1), NodeId(2), NodeId(3)],
+            vec![NodeId(2), NodeId(3), NodeId(4)],
+        ];
+        Table {
+            id: TableId(7),
+            name: "people".parse().unwrap(),
+            state: TableState::Creating,
+            replicas: 3,
+            created_millis: 0,
+            shards: HashRange::divide(2)
+                .into_iter()
+                .zip(places)
+                .map(|(range, nodes)| Shard { range, nodes })
+                .collect(),
+        }
+    }
+
+    fn listed() -> Wanted {
+        Wanted {
+            tables: [(TableId(7), table())].into(),
+            ..Wanted::default()
+        }
+    }
+
+    fn tombstoned() -> Wanted {
+        Wanted {
+            tombstones: [TableId(7)].into(),
+            ..Wanted::default()
+        }
+    }
+
+    fn held(standing: Standing) -> BTreeMap<ShardId, Standing> {
+        [(shard(0), standing)].into()
+    }
+
+    #[test]
+    fn a_listed_shard_with_a_place_here_is_created_and_no_other() {
+        let plan = plan(ME, &listed(), &BTreeMap::new());
+        assert_eq!(plan.create.keys().collect::<Vec<_>>(), [&shard(0)]);
+    }
+
+    #[test]
+    fn what_is_on_disk_and_listed_is_started() {
+        for standing in [Standing::Dormant, Standing::Quarantined] {
+            assert_eq!(
+                plan(ME, &listed(), &held(standing)).start,
+                [shard(0)].into()
+            );
+        }
+        assert_eq!(
+            plan(ME, &listed(), &held(Standing::Running)),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn a_list_without_the_table_destroys_nothing() {
+        let empty = Wanted::default();
+        assert_eq!(plan(ME, &empty, &held(Standing::Dormant)), Plan::default());
+        let plan = plan(ME, &empty, &held(Standing::Running));
+        assert_eq!(
+            plan,
+            Plan {
+                quarantine: [shard(0)].into(),
+                ..Plan::default()
+            }
+        );
+    }
+
+    #[test]
+    fn a_record_that_cant_be_read_changes_nothing() {
+        let unreadable = Wanted {
+            unreadable: [TableId(7)].into(),
+            ..Wanted::default()
+        };
+        assert_eq!(
+            plan(ME, &unreadable, &held(Standing::Running)),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn only_a_tombstone_destroys_and_it_is_confirmed() {
+        for standing in [Standing::Dormant, Standing::Running, Standing::Quarantined] {
+            let plan = plan(ME, &tombstoned(), &held(standing));
+            assert_eq!(
+                (plan.destroy.len(), plan.confirm.len()),
+                (1, 1),
+                "{standing:?}"
+            );
+        }
+        let nothing_held = plan(ME, &tombstoned(), &BTreeMap::new());
+        assert_eq!(
+            nothing_held,
+            Plan {
+                confirm: [TableId(7)].into(),
+                ..Plan::default()
+            }
+        );
+    }
+
+    #[test]
+    fn a_destroyed_replica_is_never_built_again() {
+        assert_eq!(
+            plan(ME, &listed(), &held(Standing::Destroyed)),
+            Plan::default()
+        );
+    }
+
+    #[test]
+    fn a_destruction_that_was_cut_short_goes_on_whatever_is_listed() {
+        let plan = plan(ME, &listed(), &held(Standing::HalfDestroyed));
+        assert_eq!(
+            plan,
+            Plan {
+                destroy: [shard(0)].into(),
+                ..Plan::default()
+            }
+        );
+    }
+}

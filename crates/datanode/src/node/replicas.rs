@@ -1,0 +1,361 @@
+//! The replicas of a node: made, started, kept out, destroyed.
+//!
+//! Each step is durable before the next one, so that whatever crashes, the records say what is to be done:
+//!
+//! | making | destroying |
+//! |---|---|
+//! | record: building | record: destroying |
+//! | log: an empty group | leaves its worker and its applier |
+//! | state: empty | log: forgotten |
+//! | record: hosted | state: removed |
+//! | joins its worker | record: destroyed, for ever |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use model::{NodeId, ShardId, Table, TableId, TableName};
+use raft::{Replica, Restored};
+use storage::keys::Key;
+use storage::log::Record;
+use storage::meta::{ReplicaRecord, ReplicaState};
+use storage::snapshot::destroy_shard;
+use storage::state::{Batch, StateStore};
+use tokio::sync::oneshot;
+
+use super::plan::{Plan, Standing};
+use super::recovery::{Found, Ready, config};
+use crate::clock::Clock;
+use crate::machine::Machine;
+use crate::options::Tuning;
+use crate::shell::{Shell, Workers};
+use crate::worker::{ApplyJob, Held as HeldState, Input};
+
+/// See the [module](self).
+pub(super) struct Replicas {
+    pub(super) node: NodeId,
+    pub(super) tuning: Tuning,
+    pub(super) store: Arc<dyn StateStore>,
+    pub(super) shell: Arc<Shell>,
+    pub(super) workers: Workers,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) quarantined: Arc<AtomicU32>,
+    held: BTreeMap<ShardId, Held>,
+}
+
+struct Held {
+    standing: Standing,
+    record: ReplicaRecord,
+    /// A dormant replica, or why it can't run.
+    dormant: Option<Result<Ready, String>>,
+}
+
+/// Who may make and destroy: the parts that do it.
+pub(super) struct Hands {
+    pub(super) node: NodeId,
+    pub(super) tuning: Tuning,
+    pub(super) store: Arc<dyn StateStore>,
+    pub(super) shell: Arc<Shell>,
+    pub(super) workers: Workers,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) quarantined: Arc<AtomicU32>,
+}
+
+impl Replicas {
+    pub(super) fn new(hands: Hands, found: BTreeMap<ShardId, Found>) -> Self {
+        let Hands {
+            node,
+            tuning,
+            store,
+            shell,
+            workers,
+            clock,
+            quarantined,
+        } = hands;
+        let held = found.into_iter().filter_map(|(shard, found)| {
+            let standing = match found.record.state {
+                ReplicaState::Building => return None,
+                ReplicaState::Hosted => Standing::Dormant,
+                ReplicaState::Destroying => Standing::HalfDestroyed,
+                ReplicaState::Destroyed => Standing::Destroyed,
+            };
+            let Found { record, replica } = found;
+            Some((
+                shard,
+                Held {
+                    standing,
+                    record,
+                    dormant: replica,
+                },
+            ))
+        });
+        let held = held.collect();
+        Self {
+            node,
+            tuning,
+            store,
+            shell,
+            workers,
+            clock,
+            quarantined,
+            held,
+        }
+    }
+
+    /// How the node stands to the shards that it knows.
+    pub(super) fn standings(&self) -> BTreeMap<ShardId, Standing> {
+        self.held
+            .iter()
+            .map(|(&shard, held)| (shard, held.standing))
+            .collect()
+    }
+
+    /// The shards of a table of which there is anything here.
+    pub(super) fn of_table(&self, table: TableId) -> BTreeSet<ShardId> {
+        let held = self.held.iter().filter(|(shard, _)| shard.table == table);
+        held.filter(|(_, held)| held.standing != Standing::Destroyed)
+            .map(|(s, _)| *s)
+            .collect()
+    }
+
+    /// Does what a plan says. On an error some of it is done; the next plan has the rest.
+    pub(super) async fn carry_out(
+        &mut self,
+        plan: &Plan,
+        tables: &BTreeMap<TableId, Table>,
+    ) -> Result<(), String> {
+        self.destroy(&plan.destroy).await?;
+        self.create(&plan.create, tables).await?;
+        for &shard in &plan.start {
+            self.start(shard);
+        }
+        for &shard in &plan.quarantine {
+            self.keep_out(shard);
+        }
+        let kept_out = self
+            .held
+            .values()
+            .filter(|h| matches!(h.standing, Standing::Dormant | Standing::Quarantined));
+        self.quarantined
+            .store(kept_out.count() as u32, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn start(&mut self, shard: ShardId) {
+        let Some(held) = self.held.get_mut(&shard) else {
+            return;
+        };
+        match held.dormant.take() {
+            Some(Ok(ready)) => join_worker(&self.workers, shard, ready),
+            Some(Err(detail)) => {
+                tracing::error!(%shard, detail, "a replica can't run");
+                self.workers
+                    .send(shard, Input::AddStopped { shard, detail });
+            }
+            None => self.workers.send(
+                shard,
+                Input::Quarantine {
+                    shard,
+                    quarantined: false,
+                },
+            ),
+        }
+        held.standing = Standing::Running;
+    }
+
+    fn keep_out(&mut self, shard: ShardId) {
+        let Some(held) = self.held.get_mut(&shard) else {
+            return;
+        };
+        tracing::warn!(%shard, table = %held.record.table_name,
+            "a replica is quarantined: its table is neither listed nor deleted");
+        self.workers.send(
+            shard,
+            Input::Quarantine {
+                shard,
+                quarantined: true,
+            },
+        );
+        held.standing = Standing::Quarantined;
+    }
+
+    async fn create(
+        &mut self,
+        shards: &BTreeMap<ShardId, Vec<NodeId>>,
+        tables: &BTreeMap<TableId, Table>,
+    ) -> Result<(), String> {
+        let created_millis = self.clock.now().wall_millis;
+        let named = shards.iter().filter_map(|(&shard, voters)| {
+            let table_name: TableName = tables.get(&shard.table)?.name.clone();
+            let voters = voters.clone();
+            let state = ReplicaState::Building;
+            Some((
+                shard,
+                ReplicaRecord {
+                    state,
+                    voters,
+                    table_name,
+                    created_millis,
+                },
+            ))
+        });
+        let mut records: BTreeMap<ShardId, ReplicaRecord> = named.collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.save(&records).await?;
+        let empty_groups = records.keys().flat_map(|&group| {
+            // What an earlier attempt may have left was never used.
+            [
+                Record::Forget { group },
+                Record::HardState {
+                    group,
+                    term: 0,
+                    vote: None,
+                },
+            ]
+        });
+        self.shell.write_log(empty_groups.collect()).await?;
+        let machines = self.make_states(&records).await?;
+        for record in records.values_mut() {
+            record.state = ReplicaState::Hosted;
+        }
+        self.save(&records).await?;
+        for (machine, (shard, record)) in machines.into_iter().zip(records) {
+            let config = config(self.node, shard, &record.voters, &self.tuning);
+            let replica = Replica::new(config, Restored::default());
+            let replica = Box::new(replica.map_err(|broken| broken.to_string())?);
+            let ready = Ready {
+                replica,
+                machine: Box::new(machine),
+                log_bytes: 0,
+            };
+            join_worker(&self.workers, shard, ready);
+            let held = Held {
+                standing: Standing::Running,
+                record,
+                dormant: None,
+            };
+            self.held.insert(shard, held);
+        }
+        Ok(())
+    }
+
+    async fn make_states(
+        &self,
+        records: &BTreeMap<ShardId, ReplicaRecord>,
+    ) -> Result<Vec<Machine>, String> {
+        let shards: Vec<_> = records
+            .iter()
+            .map(|(s, record)| (*s, record.voters.clone()))
+            .collect();
+        self.blocking(move |store| {
+            let make = |(shard, voters)| {
+                destroy_shard(&*store, shard).map_err(|error| error.to_string())?;
+                Machine::create(store.clone(), shard, voters).map_err(|error| error.to_string())
+            };
+            shards.into_iter().map(make).collect()
+        })
+        .await
+    }
+
+    /// Destroys replicas, with their logs and their state. Done again after a crash until it is done.
+    pub(super) async fn destroy(&mut self, shards: &BTreeSet<ShardId>) -> Result<(), String> {
+        let held = shards.iter().filter_map(|shard| {
+            let mut record = self.held.get(shard)?.record.clone();
+            record.state = ReplicaState::Destroying;
+            Some((*shard, record))
+        });
+        let mut records: BTreeMap<ShardId, ReplicaRecord> = held.collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.save(&records).await?;
+        for &shard in records.keys() {
+            self.leave_worker(shard).await;
+        }
+        let forgotten = records.keys().map(|&group| Record::Forget { group });
+        self.shell.write_log(forgotten.collect()).await?;
+        let gone: Vec<_> = records.keys().copied().collect();
+        self.blocking(move |store| {
+            for shard in gone {
+                destroy_shard(&*store, shard).map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        })
+        .await?;
+        for record in records.values_mut() {
+            record.state = ReplicaState::Destroyed;
+        }
+        self.save(&records).await?;
+        for (shard, record) in records {
+            tracing::info!(%shard, table = %record.table_name, "a replica was destroyed");
+            let held = Held {
+                standing: Standing::Destroyed,
+                record,
+                dormant: None,
+            };
+            self.held.insert(shard, held);
+        }
+        Ok(())
+    }
+
+    async fn leave_worker(&mut self, shard: ShardId) {
+        if let Some(held) = self.held.get_mut(&shard) {
+            held.dormant = None;
+            held.standing = Standing::HalfDestroyed;
+        }
+        let (answer, wait) = oneshot::channel();
+        let answer = Box::new(move |()| answer.send(()).unwrap_or_default());
+        self.workers.send(shard, Input::Remove { shard, answer });
+        // A worker that has ended has let go of it.
+        let _ = wait.await;
+    }
+
+    async fn save(&self, records: &BTreeMap<ShardId, ReplicaRecord>) -> Result<(), String> {
+        let mut batch = Batch::new();
+        for (&shard, record) in records {
+            batch.put(Key::Replica(shard).encode(), record.encode());
+        }
+        self.blocking(move |store| {
+            store
+                .write(batch)
+                .and_then(|()| store.persist())
+                .map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<dyn StateStore>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(store))
+            .await
+            .map_err(|error| error.to_string())?
+    }
+}
+
+fn join_worker(workers: &Workers, shard: ShardId, ready: Ready) {
+    let Ready {
+        replica,
+        machine,
+        log_bytes,
+    } = ready;
+    let meta = machine.meta();
+    let held = HeldState {
+        items: meta.items,
+        bytes: meta.bytes,
+        log_bytes,
+    };
+    workers.apply(shard, ApplyJob::Open { machine });
+    workers.send(
+        shard,
+        Input::Add {
+            shard,
+            replica,
+            held,
+        },
+    );
+}

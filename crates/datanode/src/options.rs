@@ -1,0 +1,93 @@
+//! What a data node is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use coordination::Connect;
+use model::limits;
+
+use crate::clock::{Clock, SystemClock};
+
+/// What a data node is started with.
+pub struct Options {
+    /// Where the cluster's configuration is kept.
+    pub coordination: Arc<dyn Connect>,
+    /// Where this node keeps everything. Made where it is missing.
+    pub data_dir: PathBuf,
+    /// Where to listen for gRPC. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// `host:port` under which the others reach this node; where it listens if not given.
+    pub advertise: Option<String>,
+    /// Where the node stands, for placement. Replicas of a shard go to different zones where they can.
+    pub zone: Option<String>,
+    /// Times and sizes.
+    pub tuning: Tuning,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// A node with everything else at its default.
+    pub fn new(coordination: Arc<dyn Connect>, data_dir: PathBuf, listen: SocketAddr) -> Self {
+        Self {
+            coordination,
+            data_dir,
+            listen,
+            advertise: None,
+            zone: None,
+            tuning: Tuning::default(),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+}
+
+/// Times and sizes that decide how a node behaves, not what it does.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// One tick of Raft's clock, milliseconds.
+    pub tick_millis: u64,
+    /// A leader sends heartbeats so often, ticks.
+    pub heartbeat_ticks: u32,
+    /// A follower stands for election after so many ticks without a leader, at most twice as many.
+    pub election_ticks: u32,
+    /// Shard workers, each with a thread of its own and one for applying.
+    pub workers: usize,
+    /// The replicas compare their contents so often, if anything has changed, milliseconds.
+    pub checkpoint_interval_millis: u64,
+    /// The state store is made durable so often, if anything has changed, milliseconds.
+    pub store_persist_interval_millis: u64,
+    /// All logs of a node together are compacted to about so many bytes.
+    pub log_budget_bytes: u64,
+    /// The log of one group is compacted beyond so many bytes, even if a follower needs a snapshot then.
+    pub group_log_bytes: u64,
+    /// Bytes of one chunk of a snapshot.
+    pub snapshot_chunk_bytes: usize,
+    /// A snapshot is sent at most so fast, bytes per second.
+    pub snapshot_bytes_per_second: u64,
+    /// Bound on operations in flight.
+    pub max_operations: usize,
+    /// Bound on bytes of keys and values in flight.
+    pub max_bytes: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            tick_millis: 50,
+            heartbeat_ticks: 2,
+            election_ticks: 10,
+            workers: 1,
+            checkpoint_interval_millis: 10_000,
+            store_persist_interval_millis: 2_000,
+            log_budget_bytes: 512 * MIB,
+            group_log_bytes: 64 * MIB,
+            snapshot_chunk_bytes: MIB as usize,
+            snapshot_bytes_per_second: 200 * MIB,
+            max_operations: limits::MAX_NODE_OPERATIONS,
+            max_bytes: limits::MAX_NODE_BYTES,
+        }
+    }
+}
+
+const MIB: u64 = 1024 * 1024;

@@ -1,0 +1,123 @@
+//! The gRPC service of a data node. One file per call.
+
+mod describe;
+mod operate;
+mod verify;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use api::internal::data_node_server::DataNode;
+use api::internal::{
+    DescribeRequest, DescribeResponse, DestroyRequest, DestroyResponse, OperationBatch, PeerEnd,
+    PeerFrame, ResultBatch, SnapshotAnswer, SnapshotFrame, VerifyRequest, VerifyResponse,
+};
+use futures::{Stream, StreamExt};
+use model::{NodeId, TableId};
+use storage::state::StateStore;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::hosted::Hosted;
+use crate::node::Destroyer;
+use crate::shell::Workers;
+use crate::snapshot::Receiver;
+use crate::wire;
+use crate::worker::Input;
+
+/// What the calls work with.
+pub struct Service {
+    pub(crate) node: NodeId,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) admission: Admission,
+    pub(crate) hosted: Hosted,
+    pub(crate) workers: Workers,
+    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) receiver: Receiver,
+    pub(crate) destroyer: Destroyer,
+}
+
+#[tonic::async_trait]
+impl DataNode for Service {
+    type OperateStream = Pin<Box<dyn Stream<Item = Result<ResultBatch, Status>> + Send>>;
+
+    async fn operate(
+        &self,
+        request: Request<Streaming<OperationBatch>>,
+    ) -> Result<Response<Self::OperateStream>, Status> {
+        Ok(Response::new(self.start_operating(request.into_inner())))
+    }
+
+    async fn raft(
+        &self,
+        request: Request<Streaming<PeerFrame>>,
+    ) -> Result<Response<PeerEnd>, Status> {
+        let mut frames = request.into_inner();
+        while let Some(frame) = frames.next().await.transpose()? {
+            self.take_frame(frame)?;
+        }
+        Ok(Response::new(PeerEnd {}))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<SnapshotFrame>>,
+    ) -> Result<Response<SnapshotAnswer>, Status> {
+        self.receiver
+            .receive(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn describe(
+        &self,
+        request: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeResponse>, Status> {
+        Ok(Response::new(
+            self.describe_replicas(request.into_inner()).await,
+        ))
+    }
+
+    async fn verify(
+        &self,
+        request: Request<VerifyRequest>,
+    ) -> Result<Response<VerifyResponse>, Status> {
+        self.verify_replica(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn destroy(
+        &self,
+        request: Request<DestroyRequest>,
+    ) -> Result<Response<DestroyResponse>, Status> {
+        let table = TableId(request.into_inner().table);
+        let destroyed = self.destroyer.destroy(table).await;
+        Ok(Response::new(DestroyResponse { destroyed }))
+    }
+}
+
+impl Service {
+    /// Gives a frame's messages to the workers of their groups.
+    fn take_frame(&self, frame: PeerFrame) -> Result<(), Status> {
+        if frame.to != self.node.0 {
+            return Err(Status::failed_precondition(
+                "this address belongs to another node now",
+            ));
+        }
+        let from = NodeId(frame.from);
+        let mut seats: Vec<Vec<_>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
+        for message in frame.messages {
+            let (shard, message) = wire::decode(from, self.node, message)
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            if let Some(seat) = seats.get_mut(self.workers.seat_of(shard)) {
+                seat.push((shard, message));
+            }
+        }
+        for (seat, messages) in seats.into_iter().enumerate().filter(|(_, m)| !m.is_empty()) {
+            self.workers.send_to(seat, Input::Frame { from, messages });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Three data nodes in one process, on real disks and real gRPC, without a router.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use api::internal::operation_result::Kind;
+use support::{Cluster, get, put};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_handed_to_each_replica_is_read_back_from_each() {
+    let cluster = Cluster::start(3).await;
+    let table = cluster.create_table("people", 2, 3).await;
+    for (i, node) in cluster.nodes().into_iter().enumerate() {
+        let key = format!("key-{i}");
+        let written = cluster
+            .operate(node, table.shard_of(&key), put(&key, "value"))
+            .await;
+        assert!(matches!(written, Kind::Applied(_)), "{written:?}");
+        for reader in cluster.nodes() {
+            let read = cluster
+                .operate(reader, table.shard_of(&key), get(&key, true))
+                .await;
+            assert!(
+                matches!(&read, Kind::Found(found) if found.value == "value"),
+                "{read:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_put_gets_the_version_of_the_first_time() {
+    let cluster = Cluster::start(3).await;
+    let table = cluster.create_table("people", 1, 3).await;
+    let node = cluster.nodes()[0];
+    let operation = put("a", "first");
+    let first = cluster
+        .operate(node, table.shard_of("a"), operation.clone())
+        .await;
+    cluster
+        .operate(node, table.shard_of("a"), put("a", "second"))
+        .await;
+    let again = cluster.operate(node, table.shard_of("a"), operation).await;
+    assert_eq!(first, again);
+    let read = cluster
+        .operate(node, table.shard_of("a"), get("a", true))
+        .await;
+    assert!(
+        matches!(&read, Kind::Found(found) if found.value == "second"),
+        "{read:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_a_node_does_not_hold_is_refused() {
+    let cluster = Cluster::start(3).await;
+    let table = cluster.create_table("people", 1, 3).await;
+    let mut shard = table.shard_of("a");
+    shard.index += 1;
+    for consistent in [false, true] {
+        let refused = cluster
+            .operate(cluster.nodes()[0], shard, get("a", consistent))
+            .await;
+        let reason = match refused {
+            Kind::Failure(failure) => failure.reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason, "SHARD_NOT_HOSTED");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_there_after_all_nodes_were_restarted() {
+    let mut cluster = Cluster::start(3).await;
+    let table = cluster.create_table("people", 4, 3).await;
+    for i in 0..200 {
+        let key = format!("key-{i}");
+        let written = cluster
+            .operate(cluster.nodes()[0], table.shard_of(&key), put(&key, &key))
+            .await;
+        assert!(matches!(written, Kind::Applied(_)), "{written:?}");
+    }
+    cluster.restart().await;
+    cluster.wait_for_leaders(&table).await;
+    for i in 0..200 {
+        let key = format!("key-{i}");
+        let read = cluster
+            .operate(cluster.nodes()[1], table.shard_of(&key), get(&key, true))
+            .await;
+        assert!(
+            matches!(&read, Kind::Found(found) if found.value == key),
+            "{read:?}"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! A cluster of data nodes in this process.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use api::internal::data_node_client::DataNodeClient;
+use api::internal::operation::Kind as Ask;
+use api::internal::operation_result::Kind as Answer;
+use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put};
+use bytes::Bytes;
+use coordination::Connect;
+use coordination::embedded::Embedded;
+use coordination::registry;
+use datanode::{DataNodeService, Options};
+use model::{HashRange, KeyHash, NodeId, Shard, ShardId, Table, TableId, TableState};
+use tokio::time::{Instant, sleep};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Cluster {
+    coordination: Arc<Embedded>,
+    dir: tempfile::TempDir,
+    running: Vec<DataNodeService>,
+}
+
+pub(crate) struct TestTable {
+    pub(crate) table: Table,
+}
+
+impl TestTable {
+    pub(crate) fn shard_of(&self, key: &str) -> ShardId {
+        self.table.shard_of(KeyHash::of(key.as_bytes()))
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn start(count: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let coordination = Arc::new(Embedded::open(&dir.path().join("coordination")).unwrap());
+        let mut cluster = Self {
+            coordination,
+            dir,
+            running: Vec::new(),
+        };
+        for number in 0..count {
+            cluster.start_node(number).await;
+        }
+        cluster
+    }
+
+    async fn start_node(&mut self, number: usize) {
+        let coordination: Arc<dyn Connect> = self.coordination.clone();
+        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let node = datanode::start(Options::new(coordination, self.data_dir(number), listen)).await;
+        let node = node.unwrap();
+        node.ready().await.unwrap();
+        self.running.push(node);
+    }
+
+    fn data_dir(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("node-{number}"))
+    }
+
+    pub(crate) fn nodes(&self) -> Vec<NodeId> {
+        self.running.iter().map(DataNodeService::node_id).collect()
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        let count = running.len();
+        for node in running {
+            node.shutdown().await;
+        }
+        for number in 0..count {
+            self.start_node(number).await;
+        }
+    }
+
+    pub(crate) async fn create_table(&self, name: &str, shards: u32, replicas: u32) -> TestTable {
+        let session = self.coordination.connect().await.unwrap();
+        let cluster = registry::read_cluster(&*session).await.unwrap().unwrap();
+        let nodes = self.nodes();
+        let table = Table {
+            id: TableId(rand::random()),
+            name: name.parse().unwrap(),
+            state: TableState::Available,
+            replicas,
+            created_millis: 0,
+            shards: HashRange::divide(shards)
+                .into_iter()
+                .map(|range| Shard {
+                    range,
+                    nodes: nodes[..replicas as usize].to_vec(),
+                })
+                .collect(),
+        };
+        registry::create_table(&*session, &table, cluster.version)
+            .await
+            .unwrap();
+        let table = TestTable { table };
+        self.wait_for_leaders(&table).await;
+        table
+    }
+
+    pub(crate) async fn wait_for_leaders(&self, table: &TestTable) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut leaders = 0;
+            for node in &self.running {
+                let mut client = client(node.address()).await;
+                let request = DescribeRequest {
+                    table: table.table.id.0,
+                    totals_only: true,
+                };
+                leaders += client
+                    .describe(request)
+                    .await
+                    .unwrap()
+                    .into_inner()
+                    .leader_count;
+            }
+            if leaders as usize == table.table.shards.len() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{leaders} leaders");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks one node; an election in between is waited for.
+    pub(crate) async fn operate(&self, node: NodeId, shard: ShardId, kind: Ask) -> Answer {
+        let addresses: HashMap<_, _> = self
+            .running
+            .iter()
+            .map(|node| (node.node_id(), node.address()))
+            .collect();
+        let mut client = client(addresses[&node]).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let operation = Operation {
+                correlation: 1,
+                table: shard.table.0,
+                shard: shard.index,
+                timeout_millis: 5000,
+                forwarded: false,
+                kind: Some(kind.clone()),
+            };
+            let batch = OperationBatch {
+                operations: vec![operation],
+            };
+            let stream = tokio_stream::once(batch);
+            let mut answers = client.operate(stream).await.unwrap().into_inner();
+            let answer = answers
+                .message()
+                .await
+                .unwrap()
+                .unwrap()
+                .results
+                .remove(0)
+                .kind
+                .unwrap();
+            let again =
+                matches!(&answer, Answer::Failure(failure) if failure.reason == "NO_LEADER");
+            if !again || Instant::now() > deadline {
+                return answer;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+async fn client(address: SocketAddr) -> DataNodeClient<tonic::transport::Channel> {
+    DataNodeClient::connect(format!("http://{address}"))
+        .await
+        .unwrap()
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Ask {
+    static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    Ask::Put(Put {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        request_id: Some(api::v1::RequestId {
+            client_id: 7,
+            sequence,
+            issued_at_millis: now,
+        }),
+    })
+}
+
+pub(crate) fn get(key: &str, consistent: bool) -> Ask {
+    Ask::Get(Get {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        consistent,
+    })
+}

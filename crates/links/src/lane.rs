@@ -1,0 +1,295 @@
+//! What waits to be sent to one node, and what was sent and waits for its answer.
+//!
+//! An operation passes through three places, always forward, and completes exactly once:
+//!
+//! | place | if the connection ends now |
+//! |---|---|
+//! | queued: nobody has seen it | [`NotSent`] |
+//! | in flight: a frame with it was handed to the transport | [`Outcome::Lost`] |
+//! | answered | – |
+//!
+//! There is no timer for batches. The transport asks for the next frame when it can send one, and gets
+//! everything that has gathered since it last asked, up to a bound on bytes. An idle connection so sends
+//! each operation at once, a busy one sends large frames.
+//!
+//! Correlation ids count up over the life of the lane, so an answer on a new connection can't be taken for
+//! that of an operation sent on an old one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use api::internal::{Operation, OperationBatch, ResultBatch, operation::Kind};
+use futures::Stream;
+use model::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use crate::{Answer, NotSent, Outcome};
+
+/// Room for an operation's frame, besides key and value.
+const OPERATION_FRAME_BYTES: usize = 64;
+
+/// The bounds on what is queued and in flight together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) operations: usize,
+    pub(crate) bytes: usize,
+}
+
+/// The operations of one node. Shared by those who submit and the link that carries them.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    state: Mutex<State>,
+    bounds: Bounds,
+    /// Wakes the link when the first operation arrives at an idle lane.
+    demand: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: bool,
+    /// Counts connections, so that a stream of an old one takes nothing meant for a new one.
+    generation: u64,
+    next_correlation: u64,
+    queued: VecDeque<Queued>,
+    in_flight: HashMap<u64, InFlight>,
+    /// Of queued and in flight together.
+    bytes: usize,
+    /// Since when the node owes answers and has given none.
+    silent_since: Option<Instant>,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    operation: Operation,
+    deadline: Instant,
+    bytes: usize,
+    reply: oneshot::Sender<Outcome>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    bytes: usize,
+    reply: oneshot::Sender<Outcome>,
+}
+
+impl Lane {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            state: Mutex::new(State {
+                open: true,
+                ..State::default()
+            }),
+            bounds,
+            demand: Notify::new(),
+        }
+    }
+
+    /// Takes an operation in, or refuses it at once. The receiver gets its outcome; if it is dropped before
+    /// the operation was sent, the operation never is.
+    pub(crate) fn submit(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+        let bytes = operation_bytes(&operation);
+        let mut state = self.state.lock();
+        if !state.open {
+            return Err(NotSent::Unreachable);
+        }
+        let operations = state.queued.len() + state.in_flight.len();
+        if operations >= self.bounds.operations || state.bytes + bytes > self.bounds.bytes {
+            return Err(NotSent::Overloaded);
+        }
+        let (reply, outcome) = oneshot::channel();
+        state.bytes += bytes;
+        state.queued.push_back(Queued {
+            operation,
+            deadline,
+            bytes,
+            reply,
+        });
+        let waker = state.waker.take();
+        drop(state);
+        match waker {
+            Some(waker) => waker.wake(),
+            None => self.demand.notify_one(),
+        }
+        Ok(outcome)
+    }
+
+    /// Waits until something is queued.
+    pub(crate) async fn demanded(&self) {
+        loop {
+            let demand = self.demand.notified();
+            if !self.state.lock().queued.is_empty() {
+                return;
+            }
+            demand.await;
+        }
+    }
+
+    /// Whether operations are taken in: the node is connected, or nothing is known against it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().open
+    }
+
+    /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
+    pub(crate) fn is_suspect(&self, patience: Duration) -> bool {
+        let state = self.state.lock();
+        !state.open
+            || state
+                .silent_since
+                .is_some_and(|since| since.elapsed() >= patience)
+    }
+
+    /// The outgoing half of a new connection.
+    pub(crate) fn outgoing(self: &Arc<Self>) -> Outgoing {
+        let mut state = self.state.lock();
+        state.open = true;
+        state.generation += 1;
+        Outgoing {
+            lane: Arc::clone(self),
+            generation: state.generation,
+        }
+    }
+
+    /// Completes the operations that a frame answers.
+    pub(crate) fn complete(&self, batch: ResultBatch) {
+        let mut done = Vec::with_capacity(batch.results.len());
+        let mut state = self.state.lock();
+        for result in batch.results {
+            // An answer to nothing in flight: a duplicate. The first one counted.
+            if let Some(entry) = state.in_flight.remove(&result.correlation) {
+                state.bytes -= entry.bytes;
+                done.push((entry.reply, result));
+            }
+        }
+        state.silent_since = (!state.in_flight.is_empty()).then(Instant::now);
+        drop(state);
+        for (reply, result) in done {
+            // Nobody listens any more if the caller has gone.
+            let _ = reply.send(Outcome::Answer(Answer::from(result)));
+        }
+    }
+
+    /// Ends the connection, and with it everything in flight and queued. Further operations are refused until
+    /// the lane is opened again.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.open = false;
+        state.generation += 1;
+        state.bytes = 0;
+        state.silent_since = None;
+        let queued = std::mem::take(&mut state.queued);
+        let in_flight = std::mem::take(&mut state.in_flight);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        for entry in queued {
+            let _ = entry.reply.send(Outcome::NotSent(NotSent::Unreachable));
+        }
+        for entry in in_flight.into_values() {
+            let _ = entry.reply.send(Outcome::Lost);
+        }
+    }
+}
+
+/// The frames of one connection, made when the transport asks for them.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    lane: Arc<Lane>,
+    generation: u64,
+}
+
+impl Stream for Outgoing {
+    type Item = OperationBatch;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<OperationBatch>> {
+        let now = Instant::now();
+        let mut late = Vec::new();
+        let mut state = self.lane.state.lock();
+        if state.generation != self.generation {
+            return Poll::Ready(None);
+        }
+        let operations = state.next_frame(now, &mut late);
+        if operations.is_empty() {
+            state.waker = Some(context.waker().clone());
+        }
+        drop(state);
+        for reply in late {
+            let _ = reply.send(Outcome::NotSent(NotSent::TooLate));
+        }
+        if operations.is_empty() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(OperationBatch { operations }))
+    }
+}
+
+impl State {
+    /// Moves what fits into one frame from the queue to the operations in flight.
+    fn next_frame(
+        &mut self,
+        now: Instant,
+        late: &mut Vec<oneshot::Sender<Outcome>>,
+    ) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        let mut frame_bytes = 0;
+        while let Some(next) = self.queued.front() {
+            let full = frame_bytes + next.bytes > MAX_ENTRY_BYTES
+                || operations.len() >= MAX_ENTRY_COMMANDS;
+            if full && !operations.is_empty() {
+                break;
+            }
+            let Some(mut next) = self.queued.pop_front() else {
+                break;
+            };
+            if next.reply.is_closed() {
+                self.bytes -= next.bytes;
+                continue;
+            }
+            let left = next.deadline.saturating_duration_since(now).as_millis();
+            if left == 0 {
+                self.bytes -= next.bytes;
+                late.push(next.reply);
+                continue;
+            }
+            self.next_correlation += 1;
+            next.operation.correlation = self.next_correlation;
+            next.operation.timeout_millis = u32::try_from(left).unwrap_or(u32::MAX);
+            frame_bytes += next.bytes;
+            let entry = InFlight {
+                bytes: next.bytes,
+                reply: next.reply,
+            };
+            self.in_flight.insert(self.next_correlation, entry);
+            self.silent_since.get_or_insert(now);
+            operations.push(next.operation);
+        }
+        operations
+    }
+}
+
+fn operation_bytes(operation: &Operation) -> usize {
+    let content = match &operation.kind {
+        Some(Kind::Get(get)) => get.key.len(),
+        Some(Kind::Put(put)) => put.key.len() + put.value.len(),
+        Some(Kind::Delete(delete)) => delete.key.len(),
+        Some(Kind::Seal(_) | Kind::Checkpoint(_)) | None => 0,
+    };
+    OPERATION_FRAME_BYTES + content
+}
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;
