@@ -17,7 +17,6 @@
 // A case that finds a fault panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-
 mod sessions;
 mod watches;
 mod writes;

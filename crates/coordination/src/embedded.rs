@@ -90,12 +90,7 @@ impl Embedded {
         Self::start(staged, journal, files, lock)
     }
 
-    fn start(
-        staged: State,
-        journal: Journal,
-        files: Files,
-        lock: File,
-    ) -> Result<Self, Error> {
+    fn start(staged: State, journal: Journal, files: Files, lock: File) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             visible: RwLock::new(staged.clone()),
             failure: RwLock::new(None),

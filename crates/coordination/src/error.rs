@@ -88,7 +88,9 @@ pub enum Error {
     },
     /// The outcome of a write is not known: it may have happened, and it may still happen, as long as
     /// the session that sent it lives.
-    #[error("the connection to the coordination store was lost; the write may have happened or may still happen")]
+    #[error(
+        "the connection to the coordination store was lost; the write may have happened or may still happen"
+    )]
     ConnectionLoss,
     /// The session is over, and its ephemeral znodes with it. This request was not carried out.
     #[error("the session with the coordination store has ended")]

@@ -34,9 +34,9 @@
 //! A session that is [`SessionState::Disconnected`] may be dead for the store already: who may act only
 //! while its session lives stops then, and is fenced by versions besides.
 
-pub mod connect;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod connect;
 pub mod embedded;
 pub mod error;
 pub mod path;

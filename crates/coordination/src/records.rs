@@ -154,7 +154,9 @@ struct FormatOnly {
 
 /// Serialises the shapes of this module, none of which can fail: their keys are texts.
 fn to_json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .unwrap_or_default()
 }
 
 fn from_json<T: DeserializeOwned>(data: &[u8]) -> Result<T, RecordFault> {

@@ -80,7 +80,9 @@ pub enum Error {
         to: TableState,
     },
     /// The same node id is alive elsewhere: one of the two has a copy of the other's data directory.
-    #[error("data node {node} is alive on {host} with {data_dir}: is this a copy of its directory?")]
+    #[error(
+        "data node {node} is alive on {host} with {data_dir}: is this a copy of its directory?"
+    )]
     NodeAlive {
         /// The id that both have.
         node: NodeId,

@@ -225,11 +225,7 @@ mod tests {
     fn node() -> impl Strategy<Value = Node> {
         let name = "[A-Za-z0-9_.-]{3,20}".prop_map(|name| name.parse().unwrap());
         prop_oneof![
-            proptest::sample::select(
-                Node::parents()
-                    .chain([Node::Cluster])
-                    .collect::<Vec<_>>()
-            ),
+            proptest::sample::select(Node::parents().chain([Node::Cluster]).collect::<Vec<_>>()),
             any::<u64>().prop_map(|id| Node::Member(NodeId(id))),
             any::<u64>().prop_map(|id| Node::Live(NodeId(id))),
             any::<u64>().prop_map(|id| Node::Router(RouterId(id))),

@@ -156,7 +156,9 @@ impl Inner {
         let deadline = self.deadline();
         let client = self.connected(deadline).await?;
         // From its first poll on, the write is out of our hands.
-        let answer = self.answer(deadline, multi::multi(&client, operations)).await;
+        let answer = self
+            .answer(deadline, multi::multi(&client, operations))
+            .await;
         answer.unwrap_or(Err(Error::ConnectionLoss))
     }
 

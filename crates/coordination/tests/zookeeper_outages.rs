@@ -46,7 +46,10 @@ async fn a_chroot_is_made_by_any_number_of_sessions_at_once() {
     let server = ZooKeeperServer::start().await;
     let chroot = format!("{}/some/deep/root", server.hosts());
     let sessions = join_all((0..8).map(|_| connect(chroot.clone()))).await;
-    sessions[0].create("/a", Bytes::new(), PERSISTENT).await.unwrap();
+    sessions[0]
+        .create("/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     for session in &sessions {
         session.sync("/").await.unwrap();
         assert!(session.get("/a").await.unwrap().is_some());
@@ -60,7 +63,10 @@ async fn calls_end_in_time_while_zookeeper_is_down_and_the_session_goes_on_when_
     let mut server = ZooKeeperServer::start().await;
     let session = connect(server.hosts()).await;
     session.create("/a", "1".into(), PERSISTENT).await.unwrap();
-    session.create("/e", "1".into(), CreateMode::Ephemeral).await.unwrap();
+    session
+        .create("/e", "1".into(), CreateMode::Ephemeral)
+        .await
+        .unwrap();
     let before = *session.session().borrow();
     let mut watch = session.watch("/").await.unwrap();
 
@@ -87,8 +93,14 @@ async fn calls_end_in_time_while_zookeeper_is_down_and_the_session_goes_on_when_
 
     server.start_again().await;
     let connected = state.wait_for(|state| state.connected().is_some());
-    assert_eq!(*timeout(DEADLINE, connected).await.unwrap().unwrap(), before);
-    assert_eq!(timeout(DEADLINE, watch.changed()).await, Ok(Ok(Change::Everything)));
+    assert_eq!(
+        *timeout(DEADLINE, connected).await.unwrap().unwrap(),
+        before
+    );
+    assert_eq!(
+        timeout(DEADLINE, watch.changed()).await,
+        Ok(Ok(Change::Everything))
+    );
     // What was confirmed is there, and what was said not to be sent was not.
     assert_eq!(session.set("/a", "3".into(), 0).await, Ok(1));
     assert!(session.get("/e").await.unwrap().is_some());
@@ -136,7 +148,10 @@ async fn a_killed_leader_costs_no_confirmed_write_and_no_session() {
     let session = Arc::new(connect(ensemble.hosts()).await);
     let before = *session.session().borrow();
     session.create("/a", "0".into(), PERSISTENT).await.unwrap();
-    session.create("/e", "0".into(), CreateMode::Ephemeral).await.unwrap();
+    session
+        .create("/e", "0".into(), CreateMode::Ephemeral)
+        .await
+        .unwrap();
 
     let (stop, mut stopped) = tokio::sync::oneshot::channel();
     let writer = tokio::spawn({
@@ -171,7 +186,10 @@ async fn a_killed_leader_costs_no_confirmed_write_and_no_session() {
     let version = writer.await.unwrap();
     observer.sync("/").await.unwrap();
     let znode = observer.get("/a").await.unwrap().unwrap();
-    assert_eq!((znode.data, znode.stat.version), (version.to_string().into(), version));
+    assert_eq!(
+        (znode.data, znode.stat.version),
+        (version.to_string().into(), version)
+    );
     assert_eq!(*session.session().borrow(), before);
     assert!(observer.get("/e").await.unwrap().is_some());
 

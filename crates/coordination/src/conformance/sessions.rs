@@ -48,14 +48,30 @@ async fn calls_after_the_end_are_refused_and_change_nothing(store: Store) {
 
 async fn ephemeral_znodes_show_their_session_and_have_no_children(store: Store) {
     let session = store.session().await;
-    let path = session.create("/e", "1".into(), CreateMode::Ephemeral).await;
+    let path = session
+        .create("/e", "1".into(), CreateMode::Ephemeral)
+        .await;
     assert_eq!(path.as_deref(), Ok("/e"));
-    let owner = session.get("/e").await.unwrap().unwrap().stat.ephemeral_owner;
+    let owner = session
+        .get("/e")
+        .await
+        .unwrap()
+        .unwrap()
+        .stat
+        .ephemeral_owner;
     assert_eq!(Some(owner), session.session().borrow().connected());
-    let child = session.create("/e/x", Bytes::new(), CreateMode::Persistent).await;
+    let child = session
+        .create("/e/x", Bytes::new(), CreateMode::Persistent)
+        .await;
     assert!(matches!(child, Err(Error::NoChildrenForEphemerals { .. })));
     assert_eq!(session.set("/e", "2".into(), 0).await, Ok(1));
-    let owner_after = session.get("/e").await.unwrap().unwrap().stat.ephemeral_owner;
+    let owner_after = session
+        .get("/e")
+        .await
+        .unwrap()
+        .unwrap()
+        .stat
+        .ephemeral_owner;
     assert_eq!(owner_after, owner);
 }
 
@@ -97,7 +113,9 @@ async fn ephemeral_znodes_go_when_their_session_is_dropped(store: Store) {
 
 async fn an_ephemeral_znode_may_be_deleted_by_anybody_and_made_by_another_session(store: Store) {
     let (old, new) = (store.session().await, store.session().await);
-    old.create("/e", "old".into(), CreateMode::Ephemeral).await.unwrap();
+    old.create("/e", "old".into(), CreateMode::Ephemeral)
+        .await
+        .unwrap();
     let replace = vec![
         Operation::delete("/e", 0),
         Operation::create("/e", "new", CreateMode::Ephemeral),

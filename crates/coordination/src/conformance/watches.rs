@@ -44,11 +44,17 @@ async fn a_watch_tells_of_creates_sets_and_deletes_at_and_below_its_root(store: 
 async fn a_watch_does_not_tell_of_what_lies_elsewhere(store: Store) {
     let session = store.session().await;
     for path in ["/a", "/ab", "/c"] {
-        session.create(path, Bytes::new(), PERSISTENT).await.unwrap();
+        session
+            .create(path, Bytes::new(), PERSISTENT)
+            .await
+            .unwrap();
     }
     let mut watch = session.watch("/a").await.unwrap();
     session.set("/ab", "1".into(), 0).await.unwrap();
-    session.create("/c/a", Bytes::new(), PERSISTENT).await.unwrap();
+    session
+        .create("/c/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     session.set("/a", "1".into(), 0).await.unwrap();
     let change = timeout(DEADLINE, watch.changed()).await.unwrap().unwrap();
     assert_eq!(change, Change::Paths(["/a".to_owned()].into()));
@@ -86,7 +92,10 @@ async fn a_watch_tells_of_the_changes_of_a_multi(store: Store) {
 async fn a_watch_tells_of_own_changes_too(store: Store) {
     let session = store.session().await;
     let mut watch = session.watch("/a").await.unwrap();
-    session.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
+    session
+        .create("/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     await_change(&mut watch, "/a").await;
 }
 
@@ -97,11 +106,17 @@ async fn two_watches_of_one_root_don_t_disturb_each_other(store: Store) {
     for version in 0..10 {
         let mut dropped = reader.watch("/a").await.unwrap();
         let mut below = reader.watch("/a/b").await.unwrap();
-        writer.set("/a", version.to_string().into(), version).await.unwrap();
+        writer
+            .set("/a", version.to_string().into(), version)
+            .await
+            .unwrap();
         await_change(&mut kept, "/a").await;
         await_change(&mut dropped, "/a").await;
         drop(dropped);
-        writer.create("/a/b", Bytes::new(), PERSISTENT).await.unwrap();
+        writer
+            .create("/a/b", Bytes::new(), PERSISTENT)
+            .await
+            .unwrap();
         await_change(&mut kept, "/a/b").await;
         await_change(&mut below, "/a/b").await;
         drop(below);
@@ -136,7 +151,10 @@ async fn a_reader_that_follows_a_watch_ends_with_the_last_state(store: Store) {
             let session = store.session().await;
             for i in 0..WRITES {
                 let path = format!("/a/{writer}-{i}");
-                session.create(&path, Bytes::new(), PERSISTENT).await.unwrap();
+                session
+                    .create(&path, Bytes::new(), PERSISTENT)
+                    .await
+                    .unwrap();
                 if i % 3 == 0 {
                     session.delete(&path, 0).await.unwrap();
                 }

@@ -45,7 +45,10 @@ async fn a_znode_is_created_set_and_deleted_by_version(store: Store) {
     let path = session.create("/a", "1".into(), PERSISTENT).await;
     assert_eq!(path.as_deref(), Ok("/a"));
     let created = session.get("/a").await.unwrap().unwrap();
-    assert_eq!((created.data.as_ref(), created.stat.version), (&b"1"[..], 0));
+    assert_eq!(
+        (created.data.as_ref(), created.stat.version),
+        (&b"1"[..], 0)
+    );
     assert_eq!(created.stat.ephemeral_owner, 0);
     assert_eq!(created.stat.created_zxid, created.stat.modified_zxid);
 
@@ -72,7 +75,10 @@ async fn a_write_that_expects_another_version_is_refused_and_changes_nothing(sto
     for version in [0, 2] {
         let set = session.set("/a", "3".into(), version).await;
         assert_eq!(set, Err(bad_version.clone()));
-        assert_eq!(session.delete("/a", version).await, Err(bad_version.clone()));
+        assert_eq!(
+            session.delete("/a", version).await,
+            Err(bad_version.clone())
+        );
     }
     assert_eq!(session.get("/a").await, before);
     let none = Error::NoNode {
@@ -106,8 +112,14 @@ async fn a_create_needs_a_parent_and_a_free_place(store: Store) {
     let session = store.session().await;
     let no_parent = session.create("/a/b", Bytes::new(), PERSISTENT).await;
     assert!(matches!(no_parent, Err(Error::NoNode { path, .. }) if path == "/a/b"));
-    session.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
-    session.create("/a/b", "1".into(), PERSISTENT).await.unwrap();
+    session
+        .create("/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
+    session
+        .create("/a/b", "1".into(), PERSISTENT)
+        .await
+        .unwrap();
     let taken = session.create("/a/b", "2".into(), PERSISTENT).await;
     assert!(matches!(taken, Err(Error::NodeExists { path, .. }) if path == "/a/b"));
     let kept = session.get("/a/b").await.unwrap().unwrap();
@@ -116,8 +128,14 @@ async fn a_create_needs_a_parent_and_a_free_place(store: Store) {
 
 async fn a_znode_with_children_is_not_deleted(store: Store) {
     let session = store.session().await;
-    session.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
-    session.create("/a/b", Bytes::new(), PERSISTENT).await.unwrap();
+    session
+        .create("/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
+    session
+        .create("/a/b", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     let refused = session.delete("/a", 0).await;
     assert!(matches!(refused, Err(Error::NotEmpty { path, .. }) if path == "/a"));
     session.delete("/a/b", 0).await.unwrap();
@@ -127,7 +145,10 @@ async fn a_znode_with_children_is_not_deleted(store: Store) {
 async fn children_are_direct_and_sorted(store: Store) {
     let session = store.session().await;
     for path in ["/a", "/a/c", "/a/b", "/a/b/x", "/ab", "/a/a0"] {
-        session.create(path, Bytes::new(), PERSISTENT).await.unwrap();
+        session
+            .create(path, Bytes::new(), PERSISTENT)
+            .await
+            .unwrap();
     }
     let children = session.children("/a").await.unwrap().unwrap();
     assert_eq!(children, ["a0", "b", "c"]);
@@ -139,7 +160,10 @@ async fn children_are_direct_and_sorted(store: Store) {
 async fn a_multi_happens_wholly_or_not_at_all_and_names_the_operation_that_failed(store: Store) {
     let session = store.session().await;
     session.create("/a", "1".into(), PERSISTENT).await.unwrap();
-    session.create("/gone", "1".into(), PERSISTENT).await.unwrap();
+    session
+        .create("/gone", "1".into(), PERSISTENT)
+        .await
+        .unwrap();
     let harmless = vec![
         Operation::set("/a", "2", 0),
         Operation::create("/b", "", PERSISTENT),
@@ -162,13 +186,13 @@ async fn a_multi_happens_wholly_or_not_at_all_and_names_the_operation_that_faile
         let error = session.multi(operations).await.unwrap_err();
         assert_eq!(error.operation(), Some(harmless.len()), "{error}");
         let message = error.to_string();
-        assert!(message.contains(expected) && message.contains(&path), "{error}");
+        assert!(
+            message.contains(expected) && message.contains(&path),
+            "{error}"
+        );
         let a = session.get("/a").await.unwrap().unwrap();
         assert_eq!((a.data, a.stat.version), ("1".into(), 0));
-        assert_eq!(
-            session.children("/").await.unwrap().unwrap(),
-            ["a", "gone"]
-        );
+        assert_eq!(session.children("/").await.unwrap().unwrap(), ["a", "gone"]);
     }
     let outcomes = session.multi(harmless).await.unwrap();
     assert!(matches!(
@@ -204,7 +228,10 @@ async fn an_empty_multi_does_nothing(store: Store) {
 
 async fn a_check_guards_a_multi(store: Store) {
     let session = store.session().await;
-    session.create("/guard", "".into(), PERSISTENT).await.unwrap();
+    session
+        .create("/guard", "".into(), PERSISTENT)
+        .await
+        .unwrap();
     let create = |version| {
         vec![
             Operation::check("/guard", version),
@@ -212,7 +239,13 @@ async fn a_check_guards_a_multi(store: Store) {
         ]
     };
     let refused = session.multi(create(1)).await;
-    assert!(matches!(refused, Err(Error::BadVersion { operation: Some(0), .. })));
+    assert!(matches!(
+        refused,
+        Err(Error::BadVersion {
+            operation: Some(0),
+            ..
+        })
+    ));
     assert_eq!(session.get("/a").await, Ok(None));
     assert!(session.multi(create(0)).await.is_ok());
     let exists = vec![Operation::check("/guard", ANY_VERSION)];
@@ -221,7 +254,10 @@ async fn a_check_guards_a_multi(store: Store) {
 
 async fn sequential_znodes_get_growing_numbers_for_all_sessions(store: Store) {
     let sessions = [store.session().await, store.session().await];
-    sessions[0].create("/s", Bytes::new(), PERSISTENT).await.unwrap();
+    sessions[0]
+        .create("/s", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     sessions[1].sync("/").await.unwrap();
     let mut numbers = Vec::new();
     for i in 0..6 {
@@ -230,7 +266,10 @@ async fn sequential_znodes_get_growing_numbers_for_all_sessions(store: Store) {
             CreateMode::EphemeralSequential,
         ][i % 2];
         let prefix = ["/s/x-", "/s/y"][i % 2];
-        let path = sessions[i % 2].create(prefix, Bytes::new(), mode).await.unwrap();
+        let path = sessions[i % 2]
+            .create(prefix, Bytes::new(), mode)
+            .await
+            .unwrap();
         let digits = path.strip_prefix(prefix).expect("the name is completed");
         assert_eq!(digits.len(), 10, "{path}");
         numbers.push(digits.parse::<u32>().unwrap());
@@ -248,16 +287,25 @@ async fn invalid_paths_and_versions_are_refused(store: Store) {
     let session = store.session().await;
     for path in ["", "a", "/a/", "//", "/a//b", "/..", "/a/./b", "/\u{1}"] {
         let invalid = |error: &Error| matches!(error, Error::InvalidPath { .. });
-        assert!(session.get(path).await.is_err_and(|e| invalid(&e)), "{path}");
+        assert!(
+            session.get(path).await.is_err_and(|e| invalid(&e)),
+            "{path}"
+        );
         assert!(session.children(path).await.is_err_and(|e| invalid(&e)));
         assert!(session.watch(path).await.is_err_and(|e| invalid(&e)));
         assert!(session.sync(path).await.is_err_and(|e| invalid(&e)));
         let create = session.create(path, Bytes::new(), PERSISTENT).await;
         assert!(create.is_err_and(|e| invalid(&e)));
     }
-    session.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
+    session
+        .create("/a", Bytes::new(), PERSISTENT)
+        .await
+        .unwrap();
     let set = session.set("/a", Bytes::new(), -2).await;
-    assert!(matches!(set, Err(Error::InvalidVersion { version: -2, .. })));
+    assert!(matches!(
+        set,
+        Err(Error::InvalidVersion { version: -2, .. })
+    ));
     // It goes on working.
     assert_eq!(session.set("/a", Bytes::new(), 0).await, Ok(1));
 }
@@ -265,7 +313,10 @@ async fn invalid_paths_and_versions_are_refused(store: Store) {
 async fn a_znode_may_be_as_large_as_the_limit_and_no_larger(store: Store) {
     let session = store.session().await;
     let large = Bytes::from(vec![b'x'; MAX_ZNODE_BYTES - 200]);
-    session.create("/a", large.clone(), PERSISTENT).await.unwrap();
+    session
+        .create("/a", large.clone(), PERSISTENT)
+        .await
+        .unwrap();
     let read = session.get("/a").await.unwrap().unwrap();
     assert_eq!(read.data, large);
     let larger = Bytes::from(vec![b'x'; MAX_ZNODE_BYTES + 1]);
@@ -313,10 +364,13 @@ async fn of_two_creates_of_one_path_exactly_one_succeeds(store: Store) {
 }
 
 async fn concurrent_increments_by_version_lose_none(store: Store) {
-    const SESSIONS: usize = 4;
-    const EACH: u32 = 10;
+    const SESSIONS: i32 = 4;
+    const EACH: i32 = 10;
     let first = store.session().await;
-    first.create("/counter", "0".into(), PERSISTENT).await.unwrap();
+    first
+        .create("/counter", "0".into(), PERSISTENT)
+        .await
+        .unwrap();
     let increments = (0..SESSIONS).map(|_| async {
         let session = store.session().await;
         session.sync("/").await.unwrap();
@@ -325,7 +379,10 @@ async fn concurrent_increments_by_version_lose_none(store: Store) {
             let znode = session.get("/counter").await.unwrap().unwrap();
             let value: u32 = std::str::from_utf8(&znode.data).unwrap().parse().unwrap();
             let next = (value + 1).to_string();
-            match session.set("/counter", next.into(), znode.stat.version).await {
+            match session
+                .set("/counter", next.into(), znode.stat.version)
+                .await
+            {
                 Ok(version) => {
                     assert_eq!(version, znode.stat.version + 1);
                     done += 1;
@@ -338,9 +395,9 @@ async fn concurrent_increments_by_version_lose_none(store: Store) {
     join_all(increments).await;
     first.sync("/").await.unwrap();
     let counter = first.get("/counter").await.unwrap().unwrap();
-    let total = SESSIONS as u32 * EACH;
+    let total = SESSIONS * EACH;
     assert_eq!(counter.data, total.to_string());
-    assert_eq!(counter.stat.version, total as i32);
+    assert_eq!(counter.stat.version, total);
 }
 
 async fn after_a_sync_everything_confirmed_to_others_is_seen(store: Store) {
@@ -349,7 +406,10 @@ async fn after_a_sync_everything_confirmed_to_others_is_seen(store: Store) {
     let mut seen = BTreeSet::new();
     for version in 0..20 {
         let written = (version + 1).to_string();
-        writer.set("/a", written.clone().into(), version).await.unwrap();
+        writer
+            .set("/a", written.clone().into(), version)
+            .await
+            .unwrap();
         reader.sync("/a").await.unwrap();
         let znode = reader.get("/a").await.unwrap().unwrap();
         assert_eq!(znode.data, written);

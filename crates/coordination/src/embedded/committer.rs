@@ -227,7 +227,10 @@ impl Committer {
 
     fn fail(&self, error: &io::Error) {
         let reason = format!("{}: {error}", self.files.journal.display());
-        tracing::error!(reason, "the embedded coordination store has failed for good");
+        tracing::error!(
+            reason,
+            "the embedded coordination store has failed for good"
+        );
         *self.shared.failure.write() = Some(reason);
         for (_, state) in self.shared.sessions.lock().iter() {
             state.send_if_modified(|state| {

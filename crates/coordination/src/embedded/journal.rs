@@ -182,8 +182,8 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 /// Length and checksum of the payload, if a frame's header is whole here.
 fn header_at(bytes: &[u8], offset: usize) -> Option<(usize, u32)> {
     let header = bytes.get(offset..offset + FRAME_HEADER)?;
-    let checks = header.starts_with(&FRAME_MAGIC)
-        && u32_at(header, 12)? == crc32fast::hash(&header[..12]);
+    let checks =
+        header.starts_with(&FRAME_MAGIC) && u32_at(header, 12)? == crc32fast::hash(&header[..12]);
     checks.then_some((u32_at(header, 4)? as usize, u32_at(header, 8)?))
 }
 

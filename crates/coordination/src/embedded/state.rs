@@ -71,8 +71,8 @@ pub(super) struct State {
 /// What takes a staged edit back.
 enum Undo {
     Create { path: String },
-    Set { path: String, before: Box<Node> },
-    Delete { path: String, before: Box<Node> },
+    Set { path: String, before: Node },
+    Delete { path: String, before: Node },
 }
 
 impl State {
@@ -142,7 +142,10 @@ impl State {
     pub(super) fn stage_end(&mut self, session: i64) -> Transaction {
         let zxid = self.zxid + 1;
         let paths = self.ephemerals.get(&session).cloned().unwrap_or_default();
-        let edits: Vec<Edit> = paths.into_iter().map(|path| Edit::Delete { path }).collect();
+        let edits: Vec<Edit> = paths
+            .into_iter()
+            .map(|path| Edit::Delete { path })
+            .collect();
         for edit in &edits {
             // They exist and have no children, so they can be deleted.
             let _ = self.edit(zxid, edit);
@@ -271,12 +274,12 @@ impl Node {
     }
 
     /// All but the children, which a set leaves alone and a deleted znode does not have.
-    fn without_children(&self) -> Box<Self> {
-        Box::new(Self {
+    fn without_children(&self) -> Self {
+        Self {
             data: self.data.clone(),
             children: BTreeSet::new(),
             ..*self
-        })
+        }
     }
 }
 
@@ -415,7 +418,7 @@ impl Staging<'_> {
                     }
                 }
                 Undo::Delete { path, before } => {
-                    let _ = state.link(&path, *before, 0);
+                    let _ = state.link(&path, before, 0);
                 }
             }
         }
@@ -457,12 +460,9 @@ mod tests {
             let mut applied = State::new();
             for (multi, ends) in multis.into_iter().zip(ends) {
                 let before = staged.clone();
-                let transaction = match staged.stage(7, multi) {
-                    Ok((transaction, _)) => transaction,
-                    Err(_) => {
-                        prop_assert_eq!(&staged, &before);
-                        continue;
-                    }
+                let Ok((transaction, _)) = staged.stage(7, multi) else {
+                    prop_assert_eq!(&staged, &before);
+                    continue;
                 };
                 let mut transactions = vec![transaction];
                 if ends {

@@ -63,7 +63,10 @@ async fn a_failed_sync_is_final() {
         session.sync("/").await,
         session.watch("/").await.map(drop),
     ] {
-        assert!(matches!(result, Err(Error::Unavailable { .. })), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Unavailable { .. })),
+            "{result:?}"
+        );
     }
     let later = store.session();
     assert_eq!(*later.session().borrow(), SessionState::Disconnected);
@@ -115,7 +118,12 @@ async fn killed_between_snapshot_and_new_journal_the_old_journal_is_skipped_up_t
     fill(&Embedded::open(directory).unwrap(), 0, 20).await;
     let old_journal = fs::read(directory.join("journal")).unwrap();
     // Compacts at its first write.
-    fill(&Embedded::open_compacting_after(directory, 1).unwrap(), 20, 20).await;
+    fill(
+        &Embedded::open_compacting_after(directory, 1).unwrap(),
+        20,
+        20,
+    )
+    .await;
     assert!(directory.join("snapshot").exists());
     fs::write(directory.join("journal"), old_journal).unwrap();
     check_filled(&Embedded::open(directory).unwrap(), 20).await;
@@ -126,7 +134,12 @@ async fn a_lost_journal_or_snapshot_is_noticed() {
     for lost in ["journal", "snapshot"] {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
-        fill(&Embedded::open_compacting_after(directory, 1).unwrap(), 0, 20).await;
+        fill(
+            &Embedded::open_compacting_after(directory, 1).unwrap(),
+            0,
+            20,
+        )
+        .await;
         fs::remove_file(directory.join(lost)).unwrap();
         let error = Embedded::open(directory).err();
         assert!(

@@ -70,7 +70,10 @@ impl From<&Table> for Encoded {
             .map(|shard| shard.nodes.iter().map(position).collect())
             .collect();
         let even = HashRange::divide(table.shards.len() as u32);
-        let starts = (!even.iter().eq(table.shards.iter().map(|shard| &shard.range))).then(|| {
+        let starts = (!even
+            .iter()
+            .eq(table.shards.iter().map(|shard| &shard.range)))
+        .then(|| {
             table
                 .shards
                 .iter()
@@ -100,9 +103,13 @@ impl TryFrom<Encoded> for Table {
             Some(starts) => ranges_from(starts, encoded.shards.len())?,
         };
         let node = |position: &u32| {
-            encoded.nodes.get(*position as usize).copied().ok_or_else(|| {
-                RecordFault::Malformed(format!("there is no node at position {position}"))
-            })
+            encoded
+                .nodes
+                .get(*position as usize)
+                .copied()
+                .ok_or_else(|| {
+                    RecordFault::Malformed(format!("there is no node at position {position}"))
+                })
         };
         let shards = ranges
             .into_iter()
@@ -160,7 +167,10 @@ mod tests {
     fn table(shards: u32, replicas: u32, nodes: u64) -> Table {
         let place = |shard: u64, replica: u64| {
             // Spread over all 64 bits, as random ids are.
-            NodeId(((shard * u64::from(replicas) + replica) % nodes).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            NodeId(
+                ((shard * u64::from(replicas) + replica) % nodes)
+                    .wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            )
         };
         Table {
             id: TableId(0xaa),
@@ -228,7 +238,11 @@ mod tests {
 
     #[test]
     fn impossible_tables_are_refused() {
-        let decode = |json: &str| Table::decode("/tables/x", json.as_bytes()).unwrap_err().fault;
+        let decode = |json: &str| {
+            Table::decode("/tables/x", json.as_bytes())
+                .unwrap_err()
+                .fault
+        };
         let json = |tail: &str| {
             format!(
                 r#"{{"format":1,"id":"00000000000000aa","name":"people","state":"creating","replicas":3,"created_millis":0,"nodes":["0000000000000001","0000000000000002","0000000000000003"],{tail}}}"#

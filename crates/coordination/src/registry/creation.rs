@@ -2,9 +2,9 @@
 
 use model::{Table, TableId};
 
+use super::Error;
 use super::attempts::Attempts;
 use super::reading::{read_cluster, table_of};
-use super::Error;
 use crate::records::{NameRecord, Record as _};
 use crate::tree::Node;
 use crate::{Coordination, CreateMode, Operation};

@@ -25,13 +25,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep};
 
+use super::Error;
 use super::attempts::Attempts;
 use super::reading::children;
-use super::Error;
 use crate::tree::{Candidate, Node};
-use crate::{
-    ANY_VERSION, Coordination, CreateMode, Operation, SessionState, SharedCoordination,
-};
+use crate::{ANY_VERSION, Coordination, CreateMode, Operation, SessionState, SharedCoordination};
 
 /// Before looking again, when the store was not to be read.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -237,7 +235,10 @@ async fn stand(store: &dyn Coordination, router: RouterId) -> Result<(), Error> 
         if standing.is_some() {
             return Ok(());
         }
-        match store.create(&prefix, Bytes::new(), CreateMode::EphemeralSequential).await {
+        match store
+            .create(&prefix, Bytes::new(), CreateMode::EphemeralSequential)
+            .await
+        {
             Ok(_) => return Ok(()),
             Err(error) => attempts.look(store, error).await?,
         }

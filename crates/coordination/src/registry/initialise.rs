@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use model::ClusterId;
 
+use super::Error;
 use super::attempts::Attempts;
 use super::reading::read_cluster;
-use super::Error;
 use crate::records::{ClusterRecord, FORMAT, Record as _};
 use crate::tree::Node;
 use crate::{Coordination, CreateMode, Operation, path};
@@ -20,8 +20,12 @@ pub async fn initialise(store: &dyn Coordination) -> Result<ClusterId, Error> {
     let drawn = ClusterId(rand::random());
     let mut attempts = Attempts::new();
     loop {
-        let cluster = read_cluster(store).await.map_err(|e| attempts.honest_read(e))?;
-        let missing = missing_parents(store).await.map_err(|e| attempts.honest(e))?;
+        let cluster = read_cluster(store)
+            .await
+            .map_err(|e| attempts.honest_read(e))?;
+        let missing = missing_parents(store)
+            .await
+            .map_err(|e| attempts.honest(e))?;
         if let (Some(cluster), true) = (&cluster, missing.is_empty()) {
             return Ok(cluster.value.cluster_id);
         }
@@ -52,5 +56,7 @@ async fn missing_parents(store: &dyn Coordination) -> Result<Vec<Operation>, cra
         present.extend(names.iter().map(|name| path::join(&parent, name)));
     }
     let missing = Node::parents().filter(|parent| !present.contains(&parent.path()));
-    Ok(missing.map(|parent| create(&parent, bytes::Bytes::new())).collect())
+    Ok(missing
+        .map(|parent| create(&parent, bytes::Bytes::new()))
+        .collect())
 }

@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::Error;
 use super::attempts::Attempts;
 use super::reading::{Versioned, read};
-use super::Error;
 use crate::records::{LiveNodeRecord, MemberRecord, Record as _, decode_at};
 use crate::tree::Node;
 use crate::{Coordination, CreateMode, Operation, Znode};
 
 /// Records a data node and its address among the members, which outlive its sessions.
-pub async fn register_member(
-    store: &dyn Coordination,
-    record: &MemberRecord,
-) -> Result<(), Error> {
+pub async fn register_member(store: &dyn Coordination, record: &MemberRecord) -> Result<(), Error> {
     let node = Node::Member(record.id);
     let path = node.path();
     let mut attempts = Attempts::new();

@@ -174,10 +174,7 @@ pub(super) async fn read<T: Record>(
 }
 
 /// The children that are ours.
-pub(super) async fn children(
-    store: &dyn Coordination,
-    parent: &Node,
-) -> Result<Vec<Node>, Error> {
+pub(super) async fn children(store: &dyn Coordination, parent: &Node) -> Result<Vec<Node>, Error> {
     let parent = parent.path();
     let names = store.children(&parent).await?;
     let names = names.ok_or_else(|| Error::NotInitialised {

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use model::{NodeId, Table, TableId, TableState};
 
-use super::attempts::Attempts;
-use super::reading::{
-    Versioned, read, read_cluster, read_table, read_tombstones, tombstones,
-};
 use super::Error;
+use super::attempts::Attempts;
+use super::reading::{Versioned, read, read_cluster, read_table, read_tombstones, tombstones};
 use crate::records::{DeletedRecord, NameRecord, Record as _};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
@@ -58,9 +56,11 @@ async fn removal(
     unconfirmed: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let Table { id, name, .. } = &table.value;
-    let cluster = read_cluster(store).await?.ok_or_else(|| Error::NotInitialised {
-        path: Node::Cluster.path(),
-    })?;
+    let cluster = read_cluster(store)
+        .await?
+        .ok_or_else(|| Error::NotInitialised {
+            path: Node::Cluster.path(),
+        })?;
     let mut operations = vec![
         Operation::delete(Node::Table(*id).path(), table.version),
         Operation::set(

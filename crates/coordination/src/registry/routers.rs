@@ -2,8 +2,8 @@
 
 use model::RouterId;
 
-use super::attempts::Attempts;
 use super::Error;
+use super::attempts::Attempts;
 use crate::records::{Record as _, RouterRecord};
 use crate::tree::Node;
 use crate::{Coordination, CreateMode};

@@ -2,9 +2,9 @@
 
 use model::{Table, TableState};
 
+use super::Error;
 use super::attempts::Attempts;
 use super::reading::{Versioned, read_table};
-use super::Error;
 use crate::Coordination;
 use crate::records::Record as _;
 use crate::tree::Node;
@@ -49,7 +49,9 @@ pub async fn set_table_state(
 fn is_forward(from: TableState, to: TableState) -> bool {
     matches!(
         (from, to),
-        (TableState::Creating, TableState::Available | TableState::Deleting)
-            | (TableState::Available, TableState::Deleting)
+        (
+            TableState::Creating,
+            TableState::Available | TableState::Deleting
+        ) | (TableState::Available, TableState::Deleting)
     )
 }

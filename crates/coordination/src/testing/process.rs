@@ -101,7 +101,9 @@ impl Process {
     pub(super) async fn mode(&self) -> Option<String> {
         let answer = timeout(Duration::from_secs(1), four_letters(self.port, "srvr")).await;
         let answer = answer.ok()?.ok()?;
-        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "))?;
+        let mode = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Mode: "))?;
         Some(mode.trim().to_owned())
     }
 

@@ -62,12 +62,14 @@ impl Proxy {
 
     /// Holds back what clients send, until [`Self::restore`] or a cut.
     pub fn hold_requests(&self) {
-        self.faults.send_modify(|faults| faults.holds_requests = true);
+        self.faults
+            .send_modify(|faults| faults.holds_requests = true);
     }
 
     /// Holds back what the server sends, until [`Self::restore`] or a cut.
     pub fn hold_answers(&self) {
-        self.faults.send_modify(|faults| faults.holds_answers = true);
+        self.faults
+            .send_modify(|faults| faults.holds_answers = true);
     }
 
     /// No more faults; what was held back is passed on.

@@ -62,7 +62,10 @@ impl ZooKeeperServer {
     /// Starts the server again after [`Self::kill`], with its port and its data, and waits until it serves.
     pub async fn start_again(&mut self) {
         self.process.spawn();
-        assert!(self.process.serves().await, "ZooKeeper does not start again");
+        assert!(
+            self.process.serves().await,
+            "ZooKeeper does not start again"
+        );
     }
 
     /// Starts an empty server after [`Self::kill`], on the same port.

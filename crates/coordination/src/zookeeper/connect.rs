@@ -18,7 +18,12 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<Connected, Error
     let (hosts, chroot) = options.split_hosts()?;
     let deadline = Instant::now() + options.connect_timeout;
     let mut last = "no server has answered".to_owned();
-    match timeout_at(deadline, try_until_connected(options, hosts, chroot, &mut last)).await {
+    match timeout_at(
+        deadline,
+        try_until_connected(options, hosts, chroot, &mut last),
+    )
+    .await
+    {
         Ok(result) => result,
         Err(_) => Err(Error::Unavailable {
             reason: format!(
@@ -40,7 +45,11 @@ async fn try_until_connected(
         match connector.connect(hosts).await {
             Ok(client) => match into_chroot(client, chroot).await {
                 Ok(client) => {
-                    let root_bytes = if chroot == path::ROOT { 0 } else { chroot.len() };
+                    let root_bytes = if chroot == path::ROOT {
+                        0
+                    } else {
+                        chroot.len()
+                    };
                     return Ok(Connected { client, root_bytes });
                 }
                 Err(error) if errors::is_definite(&error) => return Err(error),
@@ -60,7 +69,10 @@ async fn try_until_connected(
 /// Makes the chroot and every znode above it, if they are missing, and goes there.
 async fn into_chroot(client: zk::Client, chroot: &str) -> Result<zk::Client, Error> {
     let exists = client.check_stat(chroot).await;
-    if exists.map_err(|error| errors::of_operation(&error, chroot, None))?.is_none() {
+    if exists
+        .map_err(|error| errors::of_operation(&error, chroot, None))?
+        .is_none()
+    {
         make_all(&client, chroot).await?;
     }
     client.chroot(chroot).map_err(|_| Error::InvalidPath {

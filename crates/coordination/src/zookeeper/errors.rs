@@ -54,7 +54,10 @@ mod tests {
             zk::Error::UnexpectedErrorCode(-4),
             zk::Error::UnexpectedError("?".into()),
         ] {
-            assert!(of_operation(&error, "/a", None).outcome_unknown(), "{error}");
+            assert!(
+                of_operation(&error, "/a", None).outcome_unknown(),
+                "{error}"
+            );
         }
         let refused = of_operation(&zk::Error::BadVersion, "/a", Some(2));
         assert_eq!(refused.operation(), Some(2));
