@@ -302,17 +302,19 @@ fn heartbeat(follower: &mut Progress, committed: Index, read_sequence: u64) -> B
     }
 }
 
-/// Where the logs may agree: the leader's last entry up to `before` whose term is not above the follower's there. Terms of
-/// entries that are no longer in memory are not known; there the follower's hint alone must do.
+/// Where the logs may agree: the leader's last entry up to `before` whose term is not above the follower's there. Of what is
+/// no longer in memory only the terms at its two ends are known; between them the follower's hint alone must do.
 fn agreement(log: &Log, before: Index, hint_term: Term) -> Index {
-    let floor = log.preceding();
-    if before < floor.index {
-        return before;
+    let (purged, preceding) = (log.purged, log.preceding());
+    if purged.term > hint_term {
+        return before.min(purged.index.previous());
     }
-    let point = log.last_of_term(before, hint_term);
-    if point.term > hint_term {
-        floor.index.previous()
-    } else {
-        point.index
+    if preceding.term > hint_term {
+        return before.min(preceding.index.previous());
     }
+    before.min(
+        log.last_of_term(before, hint_term)
+            .index
+            .max(preceding.index),
+    )
 }
