@@ -64,6 +64,7 @@ fn main() {
     usage(&store);
 
     paced(&store, &mut load, items);
+    idle(&mut load, items);
     usage(&store);
 
     let mut random = SmallRng::seed_from_u64(7);
@@ -142,6 +143,21 @@ fn paced(store: &FjallStore, load: &mut Load, items: u64) {
     report("overwrite at a fixed rate", written, PACED, &mut pauses);
     let count = persists.len() as u64;
     report("  its persists", count, PACED, &mut persists);
+}
+
+/// The same work at the same rate without a store: what the machine itself adds to the pauses.
+fn idle(load: &mut Load, items: u64) {
+    let mut pauses = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < PACED / 2 {
+        let due = start + Duration::from_nanos(1_000_000_000 / RATE * pauses.len() as u64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let first = pauses.len() as u64 % (items - ITEMS_PER_BATCH);
+        std::hint::black_box(load.batch(first..first + ITEMS_PER_BATCH));
+        pauses.push(due.elapsed());
+    }
+    let made = pauses.len() as u64 * ITEMS_PER_BATCH;
+    report("the same without a store", made, PACED / 2, &mut pauses);
 }
 
 /// Makes the batches that apply would.

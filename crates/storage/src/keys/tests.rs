@@ -99,7 +99,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..60),
     ) {
         if let Ok(key) = Key::decode(&bytes) {
-            prop_assert_eq!(key.encode().as_ref(), &bytes[..]);
+            prop_assert_eq!(key.encode().to_vec(), bytes.clone());
         }
         let _ = (item_part(&bytes).len(), generation_part(&bytes).len());
     }

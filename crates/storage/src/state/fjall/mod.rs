@@ -1,6 +1,8 @@
 //! The state store on disk: an LSM tree by `fjall`.
 
 mod error;
+mod journal;
+mod keeper;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -11,21 +13,31 @@ use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
 };
 
+use self::keeper::Keeper;
 use super::{Batch, Scan, StateStore, StateView, StoreError, StoreStats};
 use crate::keys::KeyRange;
 
 const KEYSPACE: &str = "state";
 
-/// Bounds of a [`FjallStore`].
+/// The least that fjall takes.
+const MIN_JOURNAL_BYTES: u64 = 64 << 20;
+const MIN_OPEN_FILES: usize = 10;
+
+/// Bounds of a [`FjallStore`]: all in all some 130 MiB of memory at a million items of 256 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FjallOptions {
     /// Memory for blocks that were read, bytes.
     pub cache_bytes: u64,
-    /// Writes that are gathered in memory before they go to a table, bytes.
+    /// Writes that are gathered in memory before they go to a table, bytes. While a table is being written, and more come,
+    /// the store holds up to five times as much, then it makes writers wait. Fixed when the store is made.
     pub memtable_bytes: u64,
-    /// Journals on disk beyond which tables are written to make room, bytes. At least 64 MiB.
+    /// Journals on disk beyond which a table is written to make room, bytes. At least 64 MiB. Bounds the time that it
+    /// takes to open the store.
     pub journal_bytes: u64,
-    /// Threads.
+    /// Table files that are kept open. At least 10.
+    pub open_files: usize,
+    /// Threads that write tables and compact. With three of them one is always free to write tables; with two it
+    /// would spend its time handing back compactions that it may not do while the other is busy with one.
     pub workers: usize,
 }
 
@@ -35,57 +47,102 @@ impl Default for FjallOptions {
             cache_bytes: 32 << 20,
             memtable_bytes: 16 << 20,
             journal_bytes: 128 << 20,
+            open_files: 256,
             workers: 3,
         }
     }
 }
 
+impl FjallOptions {
+    /// Small bounds for tests: writes reach tables after a few hundred items.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn small() -> Self {
+        Self {
+            cache_bytes: 1 << 20,
+            memtable_bytes: 64 << 10,
+            ..Self::default()
+        }
+    }
+
+    fn keyspace(&self) -> KeyspaceCreateOptions {
+        KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .max_memtable_size(self.memtable_bytes)
+            .data_block_size_policy(BlockSizePolicy::all(4 << 10))
+            .data_block_compression_policy(CompressionPolicy::disabled())
+    }
+}
+
 /// A [`StateStore`] in a directory.
+///
+/// One key space of fjall, with values beside their keys. Its journal is written with every batch and synced by `persist`.
+///
+/// Dropping it syncs the journal and waits for running compactions. A view that outlives it keeps the directory locked.
 pub struct FjallStore {
     database: Database,
     keyspace: Keyspace,
     dir: PathBuf,
-    failed: OnceLock<String>,
+    failure: Arc<Failure>,
+    keeper: Keeper,
 }
 
 impl FjallStore {
     /// Opens the store in a directory, which is made if it is not there.
+    ///
+    /// After a crash it contains a prefix of what was written, at least what was persisted (see [`crate::state`]). If the newest
+    /// journal is damaged in its middle, it may be less than what was persisted: whoever purges a log by this store
+    /// compares its applied indexes with where the log starts.
+    ///
+    /// Fails with [`StoreError::Locked`] if the directory is open already. Takes time in proportion to the journals, which `options` bound.
     pub fn open(dir: &Path, options: &FjallOptions) -> Result<Self, StoreError> {
-        let database = Database::builder(dir)
-            .cache_size(options.cache_bytes)
-            .max_journaling_size(options.journal_bytes)
-            .journal_compression(CompressionType::None)
-            .manual_journal_persist(true)
-            .worker_threads(options.workers)
-            .open()
-            .map_err(|e| error::opening(dir, e))?;
-        let keyspace = database
-            .keyspace(KEYSPACE, || {
-                KeyspaceCreateOptions::default()
-                    .manual_journal_persist(true)
-                    .max_memtable_size(options.memtable_bytes)
-                    .data_block_size_policy(BlockSizePolicy::all(4 << 10))
-                    .data_block_compression_policy(CompressionPolicy::disabled())
-            })
-            .map_err(|e| error::opening(dir, e))?;
+        journal::check(dir)?;
+        let (database, keyspace) =
+            Self::open_database(dir, options).map_err(|e| error::opening(dir, e))?;
+        let failure = Arc::new(Failure::default());
         Ok(Self {
+            keeper: Keeper::start(dir, keyspace.clone(), Arc::clone(&failure))?,
             database,
             keyspace,
             dir: dir.to_owned(),
-            failed: OnceLock::new(),
+            failure,
         })
     }
 
+    /// fjall asserts some of what it reads, so a panic in it means the same as an error.
+    fn open_database(
+        dir: &Path,
+        options: &FjallOptions,
+    ) -> Result<(Database, Keyspace), fjall::Error> {
+        std::panic::catch_unwind(|| {
+            let database = Database::builder(dir)
+                .cache_size(options.cache_bytes)
+                .max_journaling_size(options.journal_bytes.max(MIN_JOURNAL_BYTES))
+                .max_cached_files(Some(options.open_files.max(MIN_OPEN_FILES)))
+                .journal_compression(CompressionType::None)
+                .manual_journal_persist(true)
+                .worker_threads(options.workers.max(1))
+                .open()?;
+            let keyspace = database.keyspace(KEYSPACE, || options.keyspace())?;
+            Ok((database, keyspace))
+        })
+        .unwrap_or(Err(fjall::Error::Unrecoverable))
+    }
+}
+
+/// The first failure of a write or a persist. There is no way back from it.
+#[derive(Default)]
+struct Failure(OnceLock<String>);
+
+impl Failure {
     fn check(&self) -> Result<(), StoreError> {
-        match self.failed.get() {
+        match self.0.get() {
             Some(why) => Err(StoreError::Failed(why.clone())),
             None => Ok(()),
         }
     }
 
-    /// Notes the first failure of a write or a persist: there is no way back from it.
-    fn fail(&self, error: StoreError) -> StoreError {
-        let _ = self.failed.set(error.to_string());
+    fn note(&self, error: StoreError) -> StoreError {
+        let _ = self.0.set(error.to_string());
         error
     }
 }
@@ -97,7 +154,8 @@ impl StateStore for FjallStore {
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
-        self.check()?;
+        self.failure.check()?;
+        let bytes = batch.bytes();
         let mut operations =
             fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len());
         for (key, value) in batch {
@@ -108,14 +166,18 @@ impl StateStore for FjallStore {
         }
         operations
             .commit()
-            .map_err(|e| self.fail(error::map("write", e)))
+            .map_err(|e| self.failure.note(error::map("write", e)))?;
+        self.keeper.wrote(bytes);
+        Ok(())
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        self.check()?;
+        self.failure.check()?;
+        // The bulk of it without the lock, so that writes wait for the little rest only.
+        self.keeper.sync_now()?;
         self.database
             .persist(PersistMode::SyncData)
-            .map_err(|e| self.fail(error::map("persist", e)))
+            .map_err(|e| self.failure.note(error::map("persist", e)))
     }
 
     fn view(&self) -> Arc<dyn StateView> {
@@ -133,6 +195,22 @@ impl StateStore for FjallStore {
             write_buffer_bytes: self.database.write_buffer_size(),
         }
     }
+}
+
+/// fjall's journals in a directory, by number.
+fn journals(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jnl") {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            if let Some(number) = stem.and_then(|stem| stem.parse().ok()) {
+                found.push((number, path));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Bytes that the files below a directory take on disk, and those of journals among them.
