@@ -60,6 +60,8 @@ pub(crate) enum Op {
     Restart,
     /// The power is cut.
     Crash(u64),
+    /// The process dies, and during the next start the power is cut at the n-th change of the disk.
+    BrokenStart(u64, u64),
 }
 
 pub(crate) fn ops() -> impl Strategy<Value = Op> {
@@ -77,6 +79,7 @@ pub(crate) fn ops() -> impl Strategy<Value = Op> {
         6 => Just(Op::Sync),
         1 => Just(Op::Restart),
         1 => any::<u64>().prop_map(Op::Crash),
+        1 => (1u64..20, any::<u64>()).prop_map(|(cut, seed)| Op::BrokenStart(cut, seed)),
     ]
 }
 
@@ -133,6 +136,19 @@ impl Harness {
                 self.check(&self.model);
                 self.history = vec![self.model.clone()];
                 self.synced = 0;
+            }
+            Op::BrokenStart(cut, seed) => {
+                self.log = None;
+                let disk = self.disk.copy();
+                disk.cut_power_at(disk.changes() + cut);
+                if let Ok((log, found)) = open(&disk) {
+                    // It got through, so what it found must stay.
+                    drop(log);
+                    self.history = vec![found];
+                    self.synced = 0;
+                }
+                self.disk = disk;
+                self.step(&Op::Crash(*seed))?;
             }
             other => {
                 let record = self.record(other);
@@ -226,7 +242,7 @@ impl Harness {
             Op::Forget(index) => Record::Forget {
                 group: group(index),
             },
-            Op::Write | Op::Sync | Op::Restart | Op::Crash(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 }
