@@ -99,10 +99,11 @@ impl Nodes {
 
     /// Whether the node is out of reach as far as is known, or has answered nothing lately.
     pub(crate) fn is_suspect(&self, node: NodeId) -> bool {
+        let patience = self.timing.attempt_timeout;
         self.links
             .load()
             .get(&node)
-            .is_none_or(|link| link.lane.is_suspect(self.timing.attempt_timeout))
+            .is_none_or(|link| link.lane.is_suspect(Instant::now(), patience))
     }
 
     /// A unary call to a node, with a bound on its time.

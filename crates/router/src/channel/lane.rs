@@ -139,12 +139,12 @@ impl Lane {
     }
 
     /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
-    pub(crate) fn is_suspect(&self, patience: Duration) -> bool {
+    pub(crate) fn is_suspect(&self, now: Instant, patience: Duration) -> bool {
         let state = self.state.lock();
         !state.open
             || state
                 .silent_since
-                .is_some_and(|since| since.elapsed() >= patience)
+                .is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }
 
     /// The outgoing half of a new connection.

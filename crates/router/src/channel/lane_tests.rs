@@ -1,1 +1,173 @@
+use super::*;
+use api::internal::{Absent, Get, OperationResult, operation_result};
+use futures::{FutureExt as _, StreamExt as _};
 
+const SMALL: Bounds = Bounds {
+    operations: 10,
+    bytes: 10_000,
+};
+
+fn lane(bounds: Bounds) -> Arc<Lane> {
+    Arc::new(Lane::new(bounds))
+}
+
+fn get(key_bytes: usize) -> Operation {
+    let get = Get {
+        key: vec![b'k'; key_bytes].into(),
+        consistent: false,
+    };
+    Operation {
+        kind: Some(Kind::Get(get)),
+        ..Operation::default()
+    }
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+fn submit(lane: &Lane) -> oneshot::Receiver<Outcome> {
+    lane.submit(get(1), soon()).unwrap()
+}
+
+fn frame(outgoing: &mut Outgoing) -> Vec<u64> {
+    match outgoing.next().now_or_never() {
+        Some(Some(batch)) => batch.operations.iter().map(|o| o.correlation).collect(),
+        Some(None) => panic!("the connection has ended"),
+        None => Vec::new(),
+    }
+}
+
+fn absent(correlations: impl IntoIterator<Item = u64>) -> ResultBatch {
+    let result = |correlation| OperationResult {
+        correlation,
+        leader: 0,
+        kind: Some(operation_result::Kind::Absent(Absent {})),
+    };
+    ResultBatch {
+        results: correlations.into_iter().map(result).collect(),
+    }
+}
+
+#[tokio::test]
+async fn what_has_gathered_goes_in_one_frame() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    assert!(frame(&mut outgoing).is_empty());
+    let _outcomes: Vec<_> = (0..3).map(|_| submit(&lane)).collect();
+    assert_eq!(frame(&mut outgoing), [1, 2, 3]);
+    assert!(frame(&mut outgoing).is_empty());
+}
+
+#[tokio::test]
+async fn a_frame_ends_at_its_bound_of_bytes_but_takes_one_operation_at_least() {
+    let lane = lane(Bounds {
+        operations: 10,
+        bytes: 10 * MAX_ENTRY_BYTES,
+    });
+    let mut outgoing = lane.outgoing();
+    let sizes = [
+        MAX_ENTRY_BYTES / 2,
+        MAX_ENTRY_BYTES / 2,
+        MAX_ENTRY_BYTES * 2,
+        1,
+    ];
+    let _outcomes: Vec<_> = sizes
+        .map(|size| lane.submit(get(size), soon()).unwrap())
+        .into();
+    let frames: Vec<_> = (0..5).map(|_| frame(&mut outgoing)).collect();
+    assert_eq!(frames, [vec![1], vec![2], vec![3], vec![4], vec![]]);
+}
+
+#[tokio::test]
+async fn answers_in_any_order_find_their_operations_and_doubled_ones_nobody() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let outcomes: Vec<_> = (0..3).map(|_| submit(&lane)).collect();
+    assert_eq!(frame(&mut outgoing), [1, 2, 3]);
+    lane.complete(absent([3, 1, 1, 99]));
+    let answered: Vec<_> = outcomes
+        .into_iter()
+        .map(|outcome| matches!(outcome.now_or_never(), Some(Ok(Outcome::Answer(_)))))
+        .collect();
+    assert_eq!(answered, [true, false, true]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let sent = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [1]);
+    let queued = submit(&lane);
+    lane.close();
+    assert_eq!(sent.await, Ok(Outcome::Lost));
+    assert_eq!(queued.await, Ok(Outcome::NotSent(NotSent::Unreachable)));
+    assert_eq!(outgoing.next().await, None);
+    let refused = lane.submit(get(1), soon()).map(drop);
+    assert_eq!(refused, Err(NotSent::Unreachable));
+}
+
+#[tokio::test]
+async fn an_old_connection_takes_nothing_that_is_meant_for_the_new_one() {
+    let lane = lane(SMALL);
+    let mut old = lane.outgoing();
+    lane.close();
+    let mut new = lane.outgoing();
+    let outcome = submit(&lane);
+    assert_eq!(old.next().now_or_never(), Some(None));
+    assert_eq!(frame(&mut new), [1]);
+    lane.complete(absent([1]));
+    assert!(matches!(outcome.await, Ok(Outcome::Answer(_))));
+}
+
+#[tokio::test]
+async fn a_caller_that_has_gone_and_one_whose_time_is_up_are_not_sent() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    drop(submit(&lane));
+    let late = lane.submit(get(1), Instant::now()).unwrap();
+    assert!(frame(&mut outgoing).is_empty());
+    assert_eq!(late.await, Ok(Outcome::NotSent(NotSent::TooLate)));
+    // Nothing of them is left: the lane has all its room.
+    for _ in 0..SMALL.operations {
+        submit(&lane);
+    }
+}
+
+#[tokio::test]
+async fn the_bounds_count_what_is_queued_and_in_flight_and_free_what_is_answered() {
+    let lane = lane(Bounds {
+        operations: 2,
+        bytes: 1000,
+    });
+    let mut outgoing = lane.outgoing();
+    let overloaded = |bytes| lane.submit(get(bytes), soon()).map(drop) == Err(NotSent::Overloaded);
+    let _first = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [1]);
+    assert!(overloaded(1000), "by bytes");
+    let _second = submit(&lane);
+    assert!(overloaded(1), "by operations");
+    lane.complete(absent([1]));
+    let _third = submit(&lane);
+}
+
+#[tokio::test]
+async fn a_node_that_owes_answers_for_long_is_suspect_until_it_gives_one() {
+    let patience = Duration::from_secs(1);
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let _outcomes = [submit(&lane), submit(&lane)];
+    assert_eq!(frame(&mut outgoing), [1, 2]);
+    let suspect_in = |seconds| {
+        let now = Instant::now() + Duration::from_secs(seconds);
+        lane.is_suspect(now, patience)
+    };
+    assert!(!suspect_in(0));
+    assert!(suspect_in(1));
+    lane.complete(absent([1]));
+    assert!(!suspect_in(0));
+    assert!(suspect_in(1));
+    lane.complete(absent([2]));
+    assert!(!suspect_in(10), "it owes nothing");
+}
