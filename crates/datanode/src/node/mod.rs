@@ -20,7 +20,7 @@ use storage::state::{FjallOptions, FjallStore, StateStore};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 
 use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
@@ -289,15 +289,16 @@ async fn serve(service: Service, listener: TcpListener, mut stop: watch::Receive
     let service = DataNodeServer::new(service)
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .add_service(service);
     tokio::select! {
-        ended = server.serve_with_incoming(TcpListenerStream::new(listener)) => {
+        ended = server.serve_with_incoming(connections) => {
             if let Err(error) = ended {
                 tracing::error!(%error, "the node can't serve any more");
             }

@@ -9,10 +9,10 @@ use api::v1::tables_server::TablesServer;
 use model::limits::MAX_MESSAGE_BYTES;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
@@ -47,7 +47,6 @@ pub(crate) fn serve(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
     let server = Server::builder()
-        .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
@@ -62,7 +61,8 @@ pub(crate) fn serve(
         .add_service(ClusterServer::new(services.clone()))
         .add_service(health)
         .add_service(reflection);
-    let incoming = TcpListenerStream::new(listener);
+    // Small answers must not wait for the acknowledgement of earlier ones.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Ok(Box::pin(server.serve_with_incoming_shutdown(
         incoming,
         stop.cancelled_owned(),
