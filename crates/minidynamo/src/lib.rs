@@ -5,6 +5,8 @@
 //! | [`cli`] | the arguments, and the one way in which commands fail |
 //! | [`commands`] | the command line as a client, one file per command |
 //! | [`output`] | what commands print: text for people, JSON for scripts |
+//! | [`config`] | what roles are configured with: flag over environment over file over default |
+//! | [`roles`] | the processes of a cluster: `dev`, `router`, `datanode` |
 //! | [`bench`] | the load generator |
 //!
 //! Standard output is for results only: what a command was asked for, or the one line by which a role
@@ -13,7 +15,9 @@
 pub mod bench;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod output;
+pub mod roles;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,6 +44,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Dev(args) => roles::dev::run(args),
+        Command::Router(args) => roles::router::run(args),
+        Command::Datanode(args) => roles::datanode::run(args),
         Command::Bench(args) => bench::run(&args, &cli.client),
         Command::CreateTable(args) => Context::run(&cli.client, async |context| {
             commands::create_table::run(&args, &context).await

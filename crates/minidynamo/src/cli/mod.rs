@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use failure::Failure;
 
-use crate::{bench, commands};
+use crate::{bench, commands, config};
 
 /// Shown below the list of commands.
 const EXAMPLES: &str = "\
@@ -102,6 +102,12 @@ pub enum OutputFormat {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a whole cluster in this process
+    Dev(config::dev::Args),
+    /// Run a request router
+    Router(config::router::Args),
+    /// Run a data node
+    Datanode(config::datanode::Args),
     /// Create a table and wait until it is available
     CreateTable(commands::create_table::Args),
     /// Delete a table with all its data

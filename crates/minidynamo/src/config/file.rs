@@ -57,11 +57,16 @@ impl File {
         };
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("can't read the configuration file {shown}: {error}"))
+            Failure::usage(format!(
+                "can't read the configuration file {shown}: {error}"
+            ))
         })?;
         let file: Self = toml::from_str(&text).map_err(|error| {
             let line = error.span().map_or(0, |span| {
-                text.bytes().take(span.start).filter(|&b| b == b'\n').count()
+                text.bytes()
+                    .take(span.start)
+                    .filter(|&b| b == b'\n')
+                    .count()
             });
             Failure::usage(format!("{shown}, line {}: {}", line + 1, error.message()))
         })?;
@@ -149,9 +154,15 @@ mod tests {
     #[test]
     fn mistakes_in_a_file_are_named_with_their_line() {
         for (text, said) in [
-            ("[router]\nlisten = \"127.0.0.1:1\"\ncolour = 3\n", "line 3: unknown field `colour`"),
+            (
+                "[router]\nlisten = \"127.0.0.1:1\"\ncolour = 3\n",
+                "line 3: unknown field `colour`",
+            ),
             ("[rooter]\n", "line 1: unknown field `rooter`"),
-            ("\n[router]\nlisten = \"here\"\n", "line 3: invalid socket address"),
+            (
+                "\n[router]\nlisten = \"here\"\n",
+                "line 3: invalid socket address",
+            ),
             ("[raft]\nheartbeat = \"soon\"\n", "`soon` is not a duration"),
             ("[router\n", "line 1"),
         ] {

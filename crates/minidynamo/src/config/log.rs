@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a process logs, to standard error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[group(id = "log_settings")]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Form of the log on standard error [default: text]

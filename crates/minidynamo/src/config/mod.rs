@@ -53,7 +53,9 @@ pub(crate) fn over<T: Serialize + DeserializeOwned>(upper: &T, lower: &T) -> Res
 /// Prints sections as a configuration file.
 pub(crate) fn print(document: &impl Serialize) -> Result<(), Failure> {
     let text = toml::to_string(document).map_err(|error| {
-        Failure::new(format!("the configuration can't be written as TOML: {error}"))
+        Failure::new(format!(
+            "the configuration can't be written as TOML: {error}"
+        ))
     })?;
     output::print(&text)
 }
@@ -71,10 +73,7 @@ pub(crate) fn required<T>(value: Option<T>, role: &str, flag: &str) -> Result<T,
 }
 
 /// Checks that others can be told where this process is.
-pub(crate) fn check_advertise(
-    listen: SocketAddr,
-    advertise: Option<&str>,
-) -> Result<(), Failure> {
+pub(crate) fn check_advertise(listen: SocketAddr, advertise: Option<&str>) -> Result<(), Failure> {
     match advertise {
         None if listen.ip().is_unspecified() => Err(Failure::usage(format!(
             "listening on all addresses ({listen}) needs --advertise HOST:PORT, so that others know which \

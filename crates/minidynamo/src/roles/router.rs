@@ -1,0 +1,90 @@
+//! `minidynamo router`
+
+use router::RouterService;
+
+use super::health::{Health, Probe};
+use super::process::{self, Role};
+use super::zookeeper;
+use crate::cli::Failure;
+use crate::config::file::{File, ROUTER_ADMIN_LISTEN, ROUTER_LISTEN};
+use crate::config::router::{Args, Settings};
+use crate::config::{self, log};
+
+/// Runs a router until a signal ends it.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let file = File::load(args.common.config.as_deref())?;
+    let settings = config::over(&args.settings, &file.router)?;
+    let log = config::over(&args.log, &file.log)?;
+    if args.common.print_config {
+        return print(settings, log);
+    }
+    let hosts = config::required(settings.zookeeper, "router", "zookeeper")?;
+    let coordination = zookeeper(&hosts, settings.session_timeout)?;
+    let listen = settings.listen.unwrap_or(ROUTER_LISTEN);
+    config::check_advertise(listen, settings.advertise.as_deref())?;
+    let mut options = router::Options::new(coordination, listen);
+    options.advertise = settings.advertise;
+    let admin_listen = settings.admin_listen.unwrap_or(ROUTER_ADMIN_LISTEN);
+    process::run(&log, admin_listen, async {
+        start(options).await.map(Router)
+    })
+}
+
+fn print(router: Settings, log: log::Settings) -> Result<(), Failure> {
+    #[derive(serde::Serialize)]
+    struct Sections {
+        router: Settings,
+        log: log::Settings,
+    }
+    config::print(&Sections { router, log })
+}
+
+/// Starts the service; says which flag helps when the port is in use.
+pub(super) async fn start(options: router::Options) -> Result<RouterService, Failure> {
+    let listening = |error: &router::StartError| matches!(error, router::StartError::Listen { .. });
+    router::start(options).await.map_err(|error| {
+        let advice = if listening(&error) {
+            "; choose another --listen, port 0 is any free one"
+        } else {
+            ""
+        };
+        Failure::new(format!("{error}{advice}"))
+    })
+}
+
+/// How a router is asked how it is.
+pub(super) fn probe(service: &RouterService) -> Probe {
+    let health = service.health();
+    Box::new(move || {
+        let health = health.borrow();
+        Health {
+            ready: health.ready,
+            reason: health.reason.clone(),
+        }
+    })
+}
+
+struct Router(RouterService);
+
+impl Role for Router {
+    async fn ready(&self) -> Result<(), String> {
+        self.0.ready().await.map_err(|error| error.to_string())
+    }
+
+    /// A router outlives everything but its end.
+    async fn failed(&self) -> String {
+        std::future::pending().await
+    }
+
+    fn ready_line(&self) -> String {
+        format!("ready: router http://{}", self.0.address())
+    }
+
+    fn probes(&self) -> Vec<(String, Probe)> {
+        vec![("router".to_owned(), probe(&self.0))]
+    }
+
+    async fn shutdown(self) {
+        self.0.shutdown().await;
+    }
+}
