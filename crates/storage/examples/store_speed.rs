@@ -256,22 +256,22 @@ fn usage(store: &FjallStore) {
             .unwrap_or(0)
             / 1024
     };
-    let stats = store.stats();
+    let taken = store.stats();
     println!(
         "  memory {} MiB (peak {} MiB); disk {} MiB, of which journals {} MiB; write buffer {} MiB; CPU {:.1} s",
         field("VmRSS"),
         field("VmHWM"),
-        stats.disk_bytes >> 20,
-        stats.journal_bytes >> 20,
-        stats.write_buffer_bytes >> 20,
+        taken.disk_bytes >> 20,
+        taken.journal_bytes >> 20,
+        taken.write_buffer_bytes >> 20,
         cpu_seconds(),
     );
 }
 
 /// User and system time of this process so far.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat
+    let line = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = line
         .rsplit(')')
         .next()
         .unwrap_or("")

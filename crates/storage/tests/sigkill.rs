@@ -126,7 +126,7 @@ fn child() {
                 intent: None,
             };
             let new = item.encode();
-            let earlier = batch.get(&key).map(|value| value.cloned());
+            let earlier = batch.get(&key).map(Option::<&Bytes>::cloned);
             let old = earlier.unwrap_or_else(|| store.get(&key).unwrap());
             meta.replace_item(keys::item_part(&key), old.as_deref(), Some(&new));
             batch.put(key, new);

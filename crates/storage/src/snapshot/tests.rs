@@ -121,6 +121,8 @@ fn receive(
 }
 
 /// The whole way, up to the removal of the old generation.
+// By value, so that a test can hand over a handle of another kind of store.
+#[allow(clippy::needless_pass_by_value)]
 fn install(
     store: Arc<dyn StateStore>,
     header: &SnapshotHeader,
@@ -425,7 +427,7 @@ fn chunks_with_other_contents_are_refused() {
     ));
     let lost = refusal(|chunks| drop(chunks[2].pairs.pop()));
     assert!(matches!(lost, SnapshotError::Totals { .. }), "{lost}");
-    let doubled = refusal(|chunks| {
+    let repeated = refusal(|chunks| {
         let n = last(chunks);
         let pair = chunks[n].pairs[0].clone();
         chunks[n].pairs.insert(0, pair.clone());
@@ -433,10 +435,10 @@ fn chunks_with_other_contents_are_refused() {
         totals.count(&pair.0, &pair.1);
     });
     assert!(
-        matches!(doubled, SnapshotError::Content { .. }),
-        "{doubled}"
+        matches!(repeated, SnapshotError::Content { .. }),
+        "{repeated}"
     );
-    let other = refusal(|chunks| {
+    let replaced = refusal(|chunks| {
         let n = last(chunks);
         chunks[n].pairs[0].1 = item(99, 5).encode();
         let mut totals = SnapshotTotals::default();
@@ -445,7 +447,10 @@ fn chunks_with_other_contents_are_refused() {
         }
         chunks[n].totals = Some(totals);
     });
-    assert!(matches!(other, SnapshotError::Content { .. }), "{other}");
+    assert!(
+        matches!(replaced, SnapshotError::Content { .. }),
+        "{replaced}"
+    );
     for change in [
         |pair: &mut (Bytes, Bytes)| pair.1 = Bytes::from_static(&[1, 9]),
         |pair: &mut (Bytes, Bytes)| pair.0 = Bytes::from_static(&[9]),

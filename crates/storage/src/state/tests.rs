@@ -1,6 +1,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::testing::{FjallHost, MemoryHost};
@@ -91,6 +92,63 @@ fn a_failed_persist_is_final() {
 }
 
 #[test]
+fn a_failed_persist_on_disk_is_final_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    store.write(put("a", "1")).unwrap();
+    store.persist().unwrap();
+    let moved = tempfile::tempdir().unwrap();
+    let elsewhere = moved.path().join("store");
+    std::fs::rename(dir.path(), &elsewhere).unwrap();
+    store.write(put("b", "2")).unwrap();
+    assert!(matches!(store.persist(), Err(StoreError::Io { .. })));
+    // Business is not resumed when the disk is well again.
+    std::fs::rename(&elsewhere, dir.path()).unwrap();
+    assert!(matches!(store.persist(), Err(StoreError::Failed(_))));
+    assert!(matches!(
+        store.write(put("c", "3")),
+        Err(StoreError::Failed(_))
+    ));
+    assert!(store.get(b"a").unwrap().is_some(), "reads go on");
+    drop(store);
+    assert!(open(dir.path()).unwrap().get(b"a").unwrap().is_some());
+}
+
+#[test]
+fn files_that_were_compacted_away_are_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FjallStore::open(dir.path(), &FjallOptions::small()).unwrap();
+    let held = || {
+        let targets = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let paths = targets.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        let ours = paths.filter(|path| path.starts_with(dir.path()));
+        ours.filter(|path| path.to_string_lossy().ends_with(" (deleted)"))
+            .count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut removed = false;
+    // Overwrites, because tables that do not overlap are moved and not merged.
+    // Until compaction has removed a file whose descriptor was held, and until none is held any more.
+    for n in 0u64.. {
+        if !removed {
+            store
+                .write(put(
+                    (n * 7_919 % 200).to_be_bytes().to_vec(),
+                    vec![1; 10_000],
+                ))
+                .unwrap();
+        }
+        let now = if n % 50 == 0 || removed { held() } else { 0 };
+        if removed && now == 0 {
+            break;
+        }
+        removed |= now > 0;
+        assert!(Instant::now() < deadline, "removed: {removed}, held: {now}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_directory_has_one_store_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
@@ -143,8 +201,11 @@ fn journal(dir: &Path) -> (PathBuf, u64) {
         .filter(|path| path.extension().is_some_and(|e| e == "jnl"))
         .max()
         .unwrap();
+    // Made at full length, so what comes behind the last batch is zeros; the last batch ends with another byte.
     let bytes = std::fs::read(&path).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let written = 30 * BATCH as usize;
+    assert!(bytes[written - 1] != 0 && bytes[written..].iter().take(2_000).all(|b| *b == 0));
+    let end = written as u64;
     (path, end)
 }
 

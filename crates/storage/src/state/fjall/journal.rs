@@ -24,7 +24,7 @@
 //! | end of a batch | `03`, `xxh3_64` of the operations (8), `FJL` `03` |
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -112,22 +112,31 @@ fn read(path: &Path, sequence: &mut Option<u64>) -> io::Result<Found> {
         *sequence = Some(number);
         whole = total - journal.left;
     }
-    journal.reader.seek(SeekFrom::Start(whole))?;
-    let rest = !only_zeros(&mut journal.reader)?;
-    Ok(Found { whole, rest })
+    Ok(Found {
+        whole,
+        rest: !only_zeros(journal.reader.into_inner(), whole)?,
+    })
 }
 
-fn only_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
+/// Whether a file has nothing but zeros from a position on. Skips holes, of which a journal mostly consists behind its
+/// last batch.
+fn only_zeros(mut file: File, from: u64) -> io::Result<bool> {
+    match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(from)) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::NXIO) => return Ok(true),
+        // A file system without holes.
+        Err(_) => {
+            file.seek(SeekFrom::Start(from))?;
+        }
+    }
+    let mut buffer = vec![0; 64 << 10];
+    let zeros = buffer.clone();
     loop {
-        let bytes = reader.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(true);
+        match file.read(&mut buffer)? {
+            0 => return Ok(true),
+            len if buffer[..len] != zeros[..len] => return Ok(false),
+            _ => {}
         }
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        let len = bytes.len();
-        reader.consume(len);
     }
 }
 
