@@ -84,6 +84,14 @@ fn row_1_a_candidates_own_vote_counts_only_once_it_is_durable() {
     node.replica.campaign();
     node.drain();
     assert_eq!(node.replica.role(), Role::Candidate);
+    node.replica.campaign();
+    node.drain();
+    node.sync(1);
+    assert_eq!(
+        node.replica.role(),
+        Role::Candidate,
+        "that was the vote of the term before"
+    );
     node.sync(1);
     assert_eq!(node.replica.role(), Role::Leader);
 }

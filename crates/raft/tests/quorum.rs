@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use raft::{Membership, ReplicaId};
 
+type Ids = &'static [u64];
+
 fn set(ids: &[u64]) -> BTreeSet<ReplicaId> {
     ids.iter().copied().map(ReplicaId).collect()
 }
@@ -12,7 +14,7 @@ fn set(ids: &[u64]) -> BTreeSet<ReplicaId> {
 #[test]
 fn a_quorum_has_reached_the_greatest_value_that_a_majority_of_each_set_has() {
     #[rustfmt::skip]
-    let table: &[(&[u64], &[u64], &[u64], u64)] = &[
+    let table: &[(Ids, Ids, &[u64], u64)] = &[
         // voters           outgoing    values                        reached
         (&[1],              &[],        &[7],                         7),
         (&[1, 2],           &[],        &[7, 5],                      5),
@@ -48,7 +50,7 @@ fn a_quorum_has_reached_the_greatest_value_that_a_majority_of_each_set_has() {
 #[test]
 fn some_are_a_quorum_if_they_are_a_majority_of_each_set() {
     #[rustfmt::skip]
-    let table: &[(&[u64], &[u64], &[u64], bool)] = &[
+    let table: &[(Ids, Ids, Ids, bool)] = &[
         // voters          outgoing      who           is a quorum
         (&[1],             &[],          &[1],          true),
         (&[1],             &[],          &[],           false),

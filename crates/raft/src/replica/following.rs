@@ -57,10 +57,9 @@ impl Replica {
             _ => {
                 let before = previous.index.previous().min(last);
                 let hint = self.log.last_of_term(before, previous.term);
-                let hint_index = hint.index.max(committed);
-                let hint_term = self.log.term_at(hint_index).unwrap_or(hint.term);
+                let (rejected, hint_index, hint_term) = (previous.index, hint.index, hint.term);
                 Ok(Some(AppendResult::Reject {
-                    rejected: previous.index,
+                    rejected,
                     hint_index,
                     hint_term,
                 }))

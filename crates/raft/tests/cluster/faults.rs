@@ -89,17 +89,26 @@ impl Cluster {
                 let (id, to) = (self.preferably_leader(), self.any());
                 let mut taken = false;
                 self.step(id, |node| {
-                    taken = node.replica.transfer_leadership(to).is_ok()
+                    taken = node.replica.transfer_leadership(to).is_ok();
                 })?;
                 self.tally.transfers += usize::from(taken && id != to);
                 Ok(())
             }
             994 => self.pause(),
+            995 => {
+                self.slow = Some(self.any());
+                Ok(())
+            }
+            996 => {
+                self.slow = None;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
-    /// Everybody's time passes, but that of one node, which hears nothing meanwhile. When it wakes it is asked for a read at once.
+    /// Everybody's time passes, but that of one node, which hears nothing meanwhile and goes on
+    /// writing what nobody will confirm. Then it is asked for a read at once.
     fn pause(&mut self) -> Result<(), String> {
         let paused = self.preferably_leader();
         for other in self.others_than(paused) {
@@ -107,10 +116,12 @@ impl Cluster {
             self.network.cut(other, paused);
         }
         for _ in 0..3 * ELECTION_TICKS {
-            let other = self.any();
-            if other != paused {
-                self.propose(other)?;
-            }
+            let writer = if self.chance.one_in(2) {
+                paused
+            } else {
+                self.any()
+            };
+            self.propose(writer)?;
             for id in self.others_than(paused) {
                 self.step(id, |node| node.replica.tick())?;
             }
@@ -146,6 +157,9 @@ impl Cluster {
 
     fn sync_one(&mut self) -> Result<(), String> {
         let (id, count) = (self.any(), 1 + self.chance.below(3) as usize);
+        if self.slow == Some(id) && !self.chance.one_in(100) {
+            return Ok(());
+        }
         let lying = self.fault == Fault::LyingDisk;
         self.step(id, |node| {
             if lying && let Some(latest) = node.writes.back() {

@@ -77,6 +77,8 @@ pub struct Cluster {
     invariants: Invariants,
     fetches: Vec<(ReplicaId, Fetch)>,
     transfers: Vec<Transfer>,
+    /// Whose disk hardly syncs.
+    slow: Option<ReplicaId>,
     next_command: u64,
     next_read: u64,
     fault: Fault,
@@ -104,6 +106,7 @@ impl Cluster {
             invariants: Invariants::new(),
             fetches: Vec::new(),
             transfers: Vec::new(),
+            slow: None,
             next_command: 0,
             next_read: 0,
             fault,
@@ -172,7 +175,7 @@ impl Cluster {
         payload.extend(std::iter::repeat_n('.', size));
         let mut taken = false;
         self.step(id, |node| {
-            taken = node.replica.propose(payload.into()).is_ok()
+            taken = node.replica.propose(payload.into()).is_ok();
         })?;
         self.tally.proposals += usize::from(taken);
         Ok(())

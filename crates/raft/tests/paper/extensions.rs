@@ -60,7 +60,7 @@ fn upon_timeout_now_the_target_starts_an_election_at_once_and_the_others_vote_al
         last_term: Term(0),
         transfer: true,
     };
-    assert_eq!(sent_to(&sent, 2), [transfer.clone()]);
+    assert_eq!(sent_to(&sent, 2), std::slice::from_ref(&transfer));
     let mut voter = node(2);
     voter.answer(message(1, 2, 1, heartbeat(0)));
     assert!(granted(&voter.answer(message(3, 2, 2, transfer)), 3));

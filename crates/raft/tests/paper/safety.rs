@@ -126,3 +126,11 @@ fn if_a_follower_receives_a_request_that_it_has_handled_already_it_is_harmless()
     assert_eq!(node.answer(request), first);
     assert_eq!(node.disk.log, before.log);
 }
+
+#[test]
+fn a_follower_commits_no_further_than_the_last_new_entry() {
+    // Entries 3 and 4 of the follower are of an old leader; the append shows only that the logs agree up to 2.
+    let mut node = node_with(&[1, 1, 2, 2], 3, 0);
+    node.answer(message(2, 1, 3, append((2, 1), vec![], 4)));
+    assert_eq!(node.replica.committed(), Index(2));
+}

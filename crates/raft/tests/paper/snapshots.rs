@@ -4,7 +4,7 @@ use bytes::Bytes;
 use raft::{Body, Config, Fetched, FollowerState, Index, Refusal, Role, Term};
 
 use crate::common::{
-    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, group, id, message,
+    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, entry, group, id, message,
 };
 
 use super::{appends, heartbeat, matched, node, node_with, rejected, ticks};
@@ -58,8 +58,22 @@ fn a_follower_that_needs_entries_that_the_log_still_has_gets_entries_and_no_snap
         (fetch.to, fetch.after, fetch.up_to),
         (id(3), Index(2), Index(5))
     );
-    let result = node.disk.read(fetch);
-    node.replica.fetched(fetch, result);
+    let Fetched::Entries {
+        previous_term,
+        mut entries,
+    } = node.disk.read(fetch)
+    else {
+        panic!()
+    };
+    // One more than was asked for might be of an old leader, and about to be replaced on disk.
+    entries.push(entry(6, 1));
+    node.replica.fetched(
+        fetch,
+        Fetched::Entries {
+            previous_term,
+            entries,
+        },
+    );
     assert_eq!(appends(&node.drain().send, 3), [(2, vec![3, 4, 5])]);
     // The answer to it brings the rest, from memory.
     node.replica.step(message(3, 1, 3, matched(5)));

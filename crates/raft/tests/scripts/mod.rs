@@ -52,24 +52,22 @@ fn check(name: &str) {
 /// The script again, with the traces that its commands leave.
 fn run(script: &str) -> String {
     let mut runner = Runner::default();
-    let mut out = String::new();
+    let mut out = Vec::new();
     for line in script.lines() {
         let (command, quiet) = match (line.strip_prefix(">> "), line.strip_prefix("> ")) {
             (Some(command), _) => (command, true),
             (_, Some(command)) => (command, false),
             _ if line.is_empty() || line.starts_with('#') => {
-                out += &format!("{line}\n");
+                out.push(line.to_owned());
                 continue;
             }
             _ => continue,
         };
         let trace = runner.run(command);
-        out += &format!("{line}\n");
-        for line in trace.into_iter().filter(|_| !quiet) {
-            out += &format!("{line}\n");
-        }
+        out.push(line.to_owned());
+        out.extend(trace.into_iter().filter(|_| !quiet));
     }
-    out
+    out.join("\n") + "\n"
 }
 
 macro_rules! scripts {

@@ -35,7 +35,7 @@ impl Runner {
         match words[..] {
             ["group", size] => self.group(number(size)),
             ["log", node, "term", term, "terms", ref rest @ ..] => {
-                self.log(number(node), number(term), rest)
+                self.log(number(node), number(term), rest);
             }
             ["campaign", node] => self.input(node, |node| node.replica.campaign()),
             ["tick", node] => self.input(node, |node| node.replica.tick()),
