@@ -21,6 +21,17 @@ impl Health {
     }
 }
 
+/// What a router says that takes no more requests.
+const SHUTTING_DOWN: &str = "shutting down";
+
+/// The router ends. Nothing changes its health any more.
+pub(crate) fn close(health: &watch::Sender<Health>) {
+    health.send_replace(Health {
+        ready: false,
+        reason: SHUTTING_DOWN.to_owned(),
+    });
+}
+
 /// Changes the health where it differs.
 pub(crate) fn set(health: &watch::Sender<Health>, ready: bool, reason: impl Into<String>) {
     let reason = reason.into();
@@ -29,8 +40,11 @@ pub(crate) fn set(health: &watch::Sender<Health>, ready: bool, reason: impl Into
             ready: ready || current.ready,
             reason,
         };
-        let differs = *current != next;
+        let differs = *current != next && current.reason != SHUTTING_DOWN;
+        if !differs {
+            return false;
+        }
         *current = next;
-        differs
+        true
     });
 }

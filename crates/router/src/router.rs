@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::options::{Options, StartError};
 use crate::service::Services;
 use crate::service::server;
@@ -130,10 +130,7 @@ impl RouterService {
     ///
     /// [`Timing::shutdown_grace`]: crate::Timing::shutdown_grace
     pub async fn shutdown(mut self) {
-        self.state.health.send_replace(Health {
-            ready: false,
-            reason: "shutting down".to_owned(),
-        });
+        health::close(&self.state.health);
         self.stop_server.cancel();
         let grace = self.state.options.timing.shutdown_grace;
         match tokio::time::timeout(grace, &mut self.server).await {
@@ -159,5 +156,7 @@ impl Drop for RouterService {
         self.session.abort();
         self.health.abort();
         self.state.nodes.stop();
+        // Connections of clients may hold the state for a while, but not the session.
+        self.state.session.send_replace(None);
     }
 }

@@ -55,7 +55,7 @@ async fn versions_grow_and_come_back_with_the_item() {
 async fn a_minute_of_steady_load_costs_the_store_no_read() {
     let cluster = Cluster::start(3).await;
     let way = Flaky::new(&cluster.store);
-    let client = Client::start(cluster.options_through(&way)).await;
+    let client = Client::start(Cluster::options_through(&way)).await;
     client.create("people", 4).await.unwrap();
     client.put("people", "warm", "up").await.unwrap();
     // The directory may be about to take the last changes in.

@@ -9,11 +9,15 @@ use std::time::{Duration, Instant};
 use api::Reason;
 use router::{Options, StartError};
 use support::cluster::{Client, Cluster};
-use support::fake_node::Fault;
+use support::fake_node::{FakeNode, Fault};
 use support::flaky::Flaky;
 use support::{eventually, reason};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -47,7 +51,7 @@ async fn it_starts_before_the_store_can_be_reached_and_says_why_it_is_not_ready(
     let cluster = Cluster::start(3).await;
     let way = Flaky::new(&cluster.store);
     way.cut();
-    let router = router::start(cluster.options_through(&way)).await.unwrap();
+    let router = router::start(Cluster::options_through(&way)).await.unwrap();
     let mut health = router.health();
     let waiting = health.wait_for(|health| health.reason.contains("cut"));
     assert!(!waiting.await.unwrap().ready);
@@ -62,7 +66,7 @@ async fn it_starts_before_the_store_can_be_reached_and_says_why_it_is_not_ready(
 async fn without_the_store_data_is_served_and_administration_refused_promptly() {
     let cluster = Cluster::start(3).await;
     let way = Flaky::new(&cluster.store);
-    let client = Client::start(cluster.options_through(&way)).await;
+    let client = Client::start(Cluster::options_through(&way)).await;
     client.create("people", 2).await.unwrap();
     way.cut();
     let begin = Instant::now();
@@ -95,7 +99,7 @@ async fn a_change_missed_during_a_short_disconnect_is_caught_up_with() {
     let other = cluster.router().await;
     other.create("first", 1).await.unwrap();
     let way = Flaky::new(&cluster.store);
-    let client = Client::start(cluster.options_through(&way)).await;
+    let client = Client::start(Cluster::options_through(&way)).await;
     way.cut();
     other.create("people", 2).await.unwrap();
     assert_eq!(
@@ -110,7 +114,7 @@ async fn a_change_missed_during_a_short_disconnect_is_caught_up_with() {
 async fn an_expired_session_is_followed_by_a_new_one_under_a_new_id() {
     let cluster = Cluster::start(3).await;
     let way = Flaky::new(&cluster.store);
-    let client = Client::start(cluster.options_through(&way)).await;
+    let client = Client::start(Cluster::options_through(&way)).await;
     client.create("people", 2).await.unwrap();
     let first = client.router.id().unwrap();
     way.expire().await;
@@ -145,11 +149,7 @@ async fn a_shutdown_finishes_what_is_in_flight_and_frees_the_port() {
     for node in &cluster.nodes {
         node.set_fault(Fault::Slow(SECOND / 2));
     }
-    let before = cluster
-        .nodes
-        .iter()
-        .map(|node| node.operations())
-        .sum::<u64>();
+    let before = cluster.nodes.iter().map(FakeNode::operations).sum::<u64>();
     let Client { router, channel } = client;
     let address = router.address();
     let request = api::v1::PutRequest {
@@ -161,12 +161,7 @@ async fn a_shutdown_finishes_what_is_in_flight_and_frees_the_port() {
     let mut key_value = api::v1::key_value_client::KeyValueClient::new(channel);
     let put = tokio::spawn(async move { key_value.put(request).await });
     eventually("the write is on its way", async || {
-        cluster
-            .nodes
-            .iter()
-            .map(|node| node.operations())
-            .sum::<u64>()
-            > before
+        cluster.nodes.iter().map(FakeNode::operations).sum::<u64>() > before
     })
     .await;
     router.shutdown().await;
@@ -201,10 +196,6 @@ async fn health_and_reflection_are_served_to_generic_clients() {
         })
         .await;
     }
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
     let request = ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),

@@ -263,7 +263,7 @@ async fn a_router_with_an_old_cache_never_reaches_the_new_table_by_the_old_id() 
     let cluster = Cluster::start(3).await;
     let one = cluster.router().await;
     let way = Flaky::new(&cluster.store);
-    let stale = Client::start(cluster.options_through(&way)).await;
+    let stale = Client::start(Cluster::options_through(&way)).await;
     one.create("people", 1).await.unwrap();
     stale.put("people", "k", "old").await.unwrap();
     way.cut();

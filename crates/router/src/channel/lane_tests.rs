@@ -126,9 +126,9 @@ async fn a_caller_that_has_gone_and_one_whose_time_is_up_are_not_sent() {
     let lane = lane(SMALL);
     let mut outgoing = lane.outgoing();
     drop(submit(&lane));
-    let late = lane.submit(get(1), Instant::now()).unwrap();
+    let overdue = lane.submit(get(1), Instant::now()).unwrap();
     assert!(frame(&mut outgoing).is_empty());
-    assert_eq!(late.await, Ok(Outcome::NotSent(NotSent::TooLate)));
+    assert_eq!(overdue.await, Ok(Outcome::NotSent(NotSent::TooLate)));
     // Nothing of them is left: the lane has all its room.
     for _ in 0..SMALL.operations {
         submit(&lane);

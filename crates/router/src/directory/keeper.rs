@@ -14,7 +14,7 @@ use coordination::{Change, Coordination, SessionState};
 use model::{TableId, TableName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Directory, Found, Lookup, read, unavailable};
 use crate::attempt::leaders::Leaders;
@@ -99,15 +99,22 @@ impl Keeper<'_> {
         };
         let mut dirty = Dirty::everything();
         let mut retry_at = Instant::now();
+        let mut failed = false;
         loop {
             if !dirty.is_empty() && Instant::now() >= retry_at {
                 match self.refresh(store, &mut dirty).await {
-                    Ok(()) => complete(),
+                    Ok(()) => {
+                        failed = false;
+                        complete();
+                    }
                     Err(Error::Store(coordination::Error::SessionExpired)) => {
                         return coordination::Error::SessionExpired.into();
                     }
                     Err(error) => {
-                        debug!(%error, "reading the coordination store failed, trying again");
+                        if !failed && !error.is_transient() {
+                            warn!(%error, "the coordination store can't be read: what is known of it stays");
+                        }
+                        failed = true;
                         retry_at = Instant::now() + RETRY_AFTER;
                     }
                 }

@@ -24,6 +24,8 @@ use crate::options::StartError;
 /// Flow-control windows: a stream's takes the largest item at once, a connection's many of them.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// Calls in flight on one connection; the transport's own default is 200.
+const MAX_CONCURRENT_STREAMS: u32 = 4096;
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,7 @@ pub(crate) fn serve(
         tonic_health::server::HealthService::from_health_reporter(health),
     );
     let server = Server::builder()
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))

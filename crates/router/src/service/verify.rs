@@ -55,7 +55,8 @@ async fn verify_shard(
     replicas: &mut [ReplicaDescription],
     deadline: Instant,
 ) -> Verification {
-    let verify_id = rand::random();
+    // 0 is the regular comparison.
+    let verify_id = rand::random::<u64>().max(1);
     let index = match checkpoint(state, id, shard, verify_id, deadline).await {
         Ok(index) => index,
         Err(reason) => {

@@ -102,10 +102,10 @@ impl Cluster {
     }
 
     pub fn options(&self) -> Options {
-        self.options_through(&Flaky::new(&self.store))
+        Self::options_through(&Flaky::new(&self.store))
     }
 
-    pub fn options_through(&self, way: &Flaky) -> Options {
+    pub fn options_through(way: &Flaky) -> Options {
         let listen = "127.0.0.1:0".parse().unwrap();
         Options {
             timing: timing(),

@@ -175,7 +175,9 @@ impl Coordination for Handle {
                     match change {
                         coordination::Change::Everything => sender.everything(),
                         coordination::Change::Paths(paths) => {
-                            paths.iter().for_each(|path| sender.path(path));
+                            for path in &paths {
+                                sender.path(path);
+                            }
                         }
                     }
                 }
