@@ -15,7 +15,7 @@ pub enum Error {
     Service(#[from] api::Error),
     /// No router could be reached: not a byte of the request was sent.
     #[error(
-        "no router can be reached at {routers}: {cause}; the request was not sent: check that a router runs there (`minidynamo dev` starts one) and the address (--router)"
+        "no router can be reached at {routers} ({cause}); nothing was sent: check that a router runs there (`minidynamo dev` starts one) and the address (--router)"
     )]
     Unreachable {
         /// The addresses that were tried.

@@ -90,9 +90,9 @@ where
     let address = &router.address;
     let connection = match timeout_at(deadline, router.connection()).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(cause)) => return Err(Failure::NotConnected(format!("{address}: {cause}"))),
+        Ok(Err(cause)) => return Err(Failure::NotConnected(cause)),
         Err(_) => {
-            let cause = format!("{address}: no connection within the deadline");
+            let cause = "no connection within the deadline".to_owned();
             return Err(Failure::NotConnected(cause));
         }
     };

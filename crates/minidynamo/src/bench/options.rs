@@ -17,8 +17,13 @@ pub struct Args {
     /// Create the table first
     #[arg(long, num_args = 2, value_names = ["SHARDS", "REPLICAS"])]
     pub create: Option<Vec<u32>>,
-    /// Which operations, in what mix
-    #[arg(long, value_name = "MIX", default_value = "put")]
+    /// put, get, get-consistent, mixed (half gets, half puts), or YCSB's ycsb-a, ycsb-b, ycsb-c, ycsb-f
+    #[arg(
+        long,
+        value_name = "MIX",
+        default_value = "put",
+        hide_possible_values = true
+    )]
     pub workload: Workload,
     /// Make the reads of a mix linearizable
     #[arg(long)]
@@ -42,8 +47,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 100_000,
         value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub keys: u64,
-    /// How keys are drawn
-    #[arg(long, value_name = "HOW", default_value = "uniform")]
+    /// How keys are drawn: uniform or zipfian
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "uniform",
+        hide_possible_values = true
+    )]
     pub distribution: Distribution,
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128,

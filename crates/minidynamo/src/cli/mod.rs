@@ -33,6 +33,7 @@ Exit codes: 0 done, 1 other error, 2 usage or invalid request, 3 key not found, 
     after_help = EXAMPLES,
     propagate_version = false,
     disable_help_subcommand = true,
+    arg_required_else_help = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -54,12 +55,19 @@ pub struct ClientArgs {
         global = true,
         value_name = "ADDR",
         env = "MINIDYNAMO_ROUTER",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:7400",
         value_delimiter = ','
     )]
     pub router: Vec<String>,
-    /// Text for people or JSON for scripts
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    /// text for people or json for scripts
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     pub output: OutputFormat,
     /// Longest wait for an answer, like 500ms or 10s [default: 5s for data, 60s for administration]
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse_positive)]

@@ -11,6 +11,7 @@ use crate::cli::duration;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::AFTER_HELP)]
 pub struct Args {
     /// What can also stand in the file under `[datanode]`.
     #[command(flatten)]
@@ -31,31 +32,46 @@ pub struct Args {
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// ZooKeeper connect string, like zk1:2181,zk2:2181/minidynamo
-    #[arg(long, value_name = "HOSTS", env = "MINIDYNAMO_ZOOKEEPER")]
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "MINIDYNAMO_ZOOKEEPER",
+        hide_env = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zookeeper: Option<String>,
     /// Directory of this node's data, made if missing
-    #[arg(long, value_name = "DIR", env = "MINIDYNAMO_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "MINIDYNAMO_DATA_DIR", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// Address to listen on for gRPC; port 0 is any free one [default: 127.0.0.1:7500]
-    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_LISTEN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// HOST:PORT under which others reach this process [default: the address it listens on]
-    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_ADVERTISE")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MINIDYNAMO_ADVERTISE",
+        hide_env = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
     /// Address of the admin HTTP: /health/live, /health/ready [default: 127.0.0.1:7580]
-    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_ADMIN_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MINIDYNAMO_ADMIN_LISTEN",
+        hide_env = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
     /// Failure zone that this node stands in, for example a rack
-    #[arg(long, value_name = "LABEL", env = "MINIDYNAMO_ZONE")]
+    #[arg(long, value_name = "LABEL", env = "MINIDYNAMO_ZONE", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// Silence after which ZooKeeper takes this process for dead [default: 6s]
-    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_SESSION_TIMEOUT",
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_SESSION_TIMEOUT", hide_env = true,
         value_parser = duration::parse_positive)]
     #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
     pub session_timeout: Option<Duration>,

@@ -9,6 +9,7 @@ use super::{Common, log, timing};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = super::AFTER_HELP)]
 pub struct Args {
     /// What can also stand in the file under `[dev]`.
     #[command(flatten)]
@@ -29,29 +30,39 @@ pub struct Args {
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Number of data nodes; with 1, tables may have 1 replica [default: 3]
-    #[arg(long, value_name = "N", env = "MINIDYNAMO_NODES",
+    #[arg(long, value_name = "N", env = "MINIDYNAMO_NODES", hide_env = true,
         value_parser = clap::value_parser!(u32).range(1..=99))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u32>,
     /// Number of routers, all but the first on free ports [default: 1]
-    #[arg(long, value_name = "N", env = "MINIDYNAMO_ROUTERS",
+    #[arg(long, value_name = "N", env = "MINIDYNAMO_ROUTERS", hide_env = true,
         value_parser = clap::value_parser!(u32).range(1..=99))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routers: Option<u32>,
     /// Directory of all data, made if missing [default: a temporary one, removed at the end]
-    #[arg(long, value_name = "DIR", env = "MINIDYNAMO_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "MINIDYNAMO_DATA_DIR", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
     /// ZooKeeper connect string [default: an embedded store instead]
-    #[arg(long, value_name = "HOSTS", env = "MINIDYNAMO_ZOOKEEPER")]
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        env = "MINIDYNAMO_ZOOKEEPER",
+        hide_env = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zookeeper: Option<String>,
     /// Address of the first router; port 0 is any free one [default: 127.0.0.1:7400]
-    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_LISTEN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// Address of the admin HTTP: /health/live, /health/ready [default: 127.0.0.1:7480]
-    #[arg(long, value_name = "ADDR", env = "MINIDYNAMO_ADMIN_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MINIDYNAMO_ADMIN_LISTEN",
+        hide_env = true
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_listen: Option<SocketAddr>,
 }

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 #[group(id = "log_settings")]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Form of the log on standard error [default: text]
+    /// Form of the log on standard error: text or json [default: text]
     #[arg(
         long = "log-format",
         id = "log_format",
         value_name = "FORMAT",
-        env = "MINIDYNAMO_LOG_FORMAT"
+        hide_possible_values = true,
+        env = "MINIDYNAMO_LOG_FORMAT",
+        hide_env = true
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
@@ -22,7 +24,8 @@ pub struct Settings {
         long = "log-level",
         id = "log_level",
         value_name = "LEVEL",
-        env = "MINIDYNAMO_LOG_LEVEL"
+        env = "MINIDYNAMO_LOG_LEVEL",
+        hide_env = true
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,

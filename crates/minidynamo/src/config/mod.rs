@@ -29,11 +29,17 @@ use serde::de::DeserializeOwned;
 use crate::cli::Failure;
 use crate::output;
 
+/// Shown below the options of a role.
+pub(crate) const AFTER_HELP: &str = "\
+Every option can also be set in the environment (--data-dir: MINIDYNAMO_DATA_DIR) or in the
+file of --config (data_dir). A flag wins over the environment, which wins over the file.
+config/minidynamo.sample.toml has every setting with its default.";
+
 /// Options of every role.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Common {
     /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE", env = "MINIDYNAMO_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "MINIDYNAMO_CONFIG", hide_env = true)]
     pub config: Option<PathBuf>,
     /// Print the configuration that holds, and exit
     #[arg(long)]

@@ -11,13 +11,13 @@ use crate::cli::{Failure, duration};
 #[serde(deny_unknown_fields, default)]
 pub struct Raft {
     /// Time between heartbeats of a shard's leader [default: 100ms]
-    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_HEARTBEAT",
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_HEARTBEAT", hide_env = true,
         value_parser = duration::parse_positive)]
     #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Duration>,
     /// Time without a leader before a follower stands for election, at most twice as much
     /// [default: 500ms]
-    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_ELECTION_TIMEOUT",
+    #[arg(long, value_name = "DURATION", env = "MINIDYNAMO_ELECTION_TIMEOUT", hide_env = true,
         value_parser = duration::parse_positive)]
     #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Duration>,

@@ -232,7 +232,9 @@ async fn embedded(directory: PathBuf) -> Result<Arc<dyn Connect>, Failure> {
     let opened = tokio::task::spawn_blocking(move || Embedded::open(directory)).await;
     match opened {
         Ok(Ok(store)) => Ok(Arc::new(store)),
-        Ok(Err(error)) => Err(Failure::new(format!("can't open {shown}: {error}"))),
+        Ok(Err(error)) => Err(Failure::new(format!(
+            "can't open {shown}: {error}; end the process that uses it, or choose another --data-dir"
+        ))),
         Err(error) => Err(Failure::new(format!("can't open {shown}: {error}"))),
     }
 }
