@@ -273,7 +273,23 @@ async fn nodes_and_routers_are_registered_once() {
     }
 }
 
-/// When not even reading is possible, the error says that the outcome is unknown.
+/// An attempt that was certainly not sent says nothing about the one before it.
+#[tokio::test]
+async fn a_lost_answer_before_an_outage_leaves_the_outcome_unknown() {
+    for (script, unknown) in [
+        (vec![Fate::Down], false),
+        (vec![Fate::Late, Fate::Down], true),
+        (vec![Fate::LostAnswer, Fate::Down], false),
+    ] {
+        let stage = stage(&script).await;
+        let cluster = read_cluster(&*stage.store).await.unwrap().unwrap();
+        match create_table(&stage.lossy, &table(7), cluster.version).await {
+            Ok(creation) => assert_eq!(creation, Creation::Created),
+            Err(error) => assert_eq!(error.outcome_unknown(), unknown, "{script:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn five_lost_answers_leave_the_outcome_unknown() {
     for fate in [Fate::LostRequest, Fate::Late] {

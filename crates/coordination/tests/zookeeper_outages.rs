@@ -201,6 +201,29 @@ async fn a_killed_leader_costs_no_confirmed_write_and_no_session() {
     ensemble.start_again().await;
 }
 
+/// Reader and writer are connected to different servers, of which the reader's is always a little behind.
+/// Without the barrier this fails within a few rounds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_after_a_sync_is_not_behind_though_its_server_is() {
+    let ensemble = Ensemble::start(3).await;
+    let leader = ensemble.leader().await;
+    let writer = connect(ensemble.host(leader)).await;
+    let reader = connect(ensemble.host((leader + 1) % 3)).await;
+    for round in 0..100 {
+        let creates = (0..20).map(|i| {
+            let path = format!("/{round}-{i}");
+            let writer = &writer;
+            async move { writer.create(&path, Bytes::new(), PERSISTENT).await }
+        });
+        for created in join_all(creates).await {
+            created.unwrap();
+        }
+        reader.sync("/").await.unwrap();
+        let last = format!("/{round}-19");
+        assert!(reader.get(&last).await.unwrap().is_some(), "round {round}");
+    }
+}
+
 /// What the writer concludes after a lost answer: a late write of its own may still land until the
 /// version has moved, so it looks until then or writes again with the same version.
 async fn settle(session: &ZooKeeper, version: i32) -> i32 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::journal::LogFile;
 use super::*;
@@ -70,6 +71,25 @@ async fn a_failed_sync_is_final() {
     }
     let later = store.session();
     assert_eq!(*later.session().borrow(), SessionState::Disconnected);
+}
+
+/// A write that was on its way when its session was closed must not leave an ephemeral znode for ever.
+#[tokio::test]
+async fn a_write_that_comes_after_the_end_of_its_session_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Embedded::open(directory.path()).unwrap();
+    store.core.send(Request::Open { session: 7 });
+    let (done, closed) = oneshot::channel();
+    store.core.send(Request::Close { session: 7, done });
+    let (answer, answered) = oneshot::channel();
+    store.core.send(Request::Multi {
+        session: 7,
+        operations: vec![Operation::create("/e", "", CreateMode::Ephemeral)],
+        answer,
+    });
+    closed.await.unwrap();
+    assert_eq!(answered.await.unwrap(), Err(Error::SessionExpired));
+    assert_eq!(store.session().get("/e").await, Ok(None));
 }
 
 async fn fill(store: &Embedded, from: u32, to: u32) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use coordination::{
@@ -20,6 +21,8 @@ pub(crate) enum Fate {
     LostRequest,
     /// It is carried out by [`Lossy::land`]; the writer can't know.
     Late,
+    /// It is not carried out, nor is anything else from then on; the writer knows.
+    Down,
 }
 
 /// A session whose writes meet the fates of a script, in order; those after its end are fine. The checks
@@ -28,6 +31,7 @@ pub(crate) struct Lossy {
     inner: SharedCoordination,
     script: Mutex<VecDeque<Fate>>,
     late: Mutex<Vec<Vec<Operation>>>,
+    down: AtomicBool,
 }
 
 impl Lossy {
@@ -36,7 +40,17 @@ impl Lossy {
             inner,
             script: Mutex::new(script.iter().copied().collect()),
             late: Mutex::default(),
+            down: AtomicBool::new(false),
         }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable {
+                reason: "down".into(),
+            });
+        }
+        Ok(())
     }
 
     /// Carries out the writes that are late, and returns what becomes of them.
@@ -53,10 +67,12 @@ impl Lossy {
 #[async_trait]
 impl Coordination for Lossy {
     async fn get(&self, path: &str) -> Result<Option<Znode>, Error> {
+        self.check()?;
         self.inner.get(path).await
     }
 
     async fn children(&self, path: &str) -> Result<Option<Vec<String>>, Error> {
+        self.check()?;
         self.inner.children(path).await
     }
 
@@ -66,12 +82,17 @@ impl Coordination for Lossy {
             Fate::Fine => return self.inner.multi(operations).await,
             Fate::LostAnswer => drop(self.inner.multi(operations).await),
             Fate::LostRequest => {}
+            Fate::Down => {
+                self.down.store(true, Ordering::SeqCst);
+                return self.check().map(|()| Vec::new());
+            }
             Fate::Late => self.late.lock().unwrap().push(operations),
         }
         Err(Error::ConnectionLoss)
     }
 
     async fn sync(&self, path: &str) -> Result<(), Error> {
+        self.check()?;
         self.inner.sync(path).await
     }
 
