@@ -27,7 +27,6 @@ impl Replica {
 
     pub(super) fn election_timed_out(&mut self) {
         self.leader = None;
-        self.incoming = None;
         self.restart_election_timer();
         if !self.is_voter() {
             return;

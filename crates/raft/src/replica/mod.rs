@@ -30,7 +30,7 @@ use crate::progress::Progress;
 use crate::random::Random;
 use crate::{
     Body, Broken, Effects, Fetch, HardState, Index, Membership, Message, ReadToken, Refusal,
-    ReplicaId, Role,
+    ReplicaId, Role, Term,
 };
 use persistence::Persistence;
 use reads::Reads;
@@ -58,8 +58,7 @@ pub struct Replica {
     persistence: Persistence,
     /// The highest ReadIndex round of this term's leader that was echoed.
     read_echoed: u64,
-    /// While a snapshot is coming in: the tick of its latest sign of life. No entries are handed out meanwhile.
-    incoming: Option<u64>,
+    incoming: Option<Incoming>,
     outbox: Outbox,
     /// Something has changed that may call for messages of the leader.
     unsent: bool,
@@ -114,6 +113,16 @@ struct Time {
     leader_heard: u64,
     /// When each member was heard, whatever it said.
     heard: BTreeMap<ReplicaId, u64>,
+}
+
+/// A snapshot that is coming in. No entries are handed out meanwhile.
+#[derive(Debug)]
+struct Incoming {
+    from: ReplicaId,
+    term: Term,
+    index: Index,
+    /// The tick of its latest sign of life.
+    at: u64,
 }
 
 /// What has gathered for the next [`Effects`].
@@ -295,8 +304,8 @@ impl Replica {
 
     fn may_hand_out(&self) -> bool {
         let election_ticks = u64::from(self.limits.election_ticks);
-        self.incoming
-            .is_none_or(|since| self.time.now - since >= election_ticks)
+        let incoming = self.incoming.as_ref();
+        incoming.is_none_or(|incoming| self.time.now - incoming.at >= election_ticks)
     }
 
     fn role_change(&self) -> RoleChange {

@@ -2,13 +2,13 @@
 //!
 //! The core never sees a snapshot's bytes. On the leader it says who needs one and is told how it ended. On the follower:
 //!
-//! 1. [`accept_snapshot`](Replica::accept_snapshot) with the header, and again with each chunk: keeps elections quiet and
-//!    holds back what would be applied meanwhile.
+//! 1. [`accept_snapshot`](Replica::accept_snapshot) with the header, and again now and then until it is installed: holds back
+//!    what would be applied meanwhile.
 //! 2. Once more just before the state is switched over, for it may have become useless.
 //! 3. [`snapshot_installed`](Replica::snapshot_installed) when the new state is durable. What was handed out to be applied
 //!    before, up to the snapshot's index, is to be forgotten.
 
-use super::{Replica, State};
+use super::{Incoming, Replica, State};
 use crate::log::Point;
 use crate::{Broken, Index, Membership, Refusal, ReplicaId, Term};
 
@@ -39,6 +39,9 @@ impl Replica {
     /// it is coming in (until [`Replica::snapshot_installed`], or until an election timeout has passed without another
     /// call) nothing is handed out to be applied.
     ///
+    /// The offer is a sign of the leader like any message. Further calls for the same snapshot are not, for they may come from
+    /// this node's own clock: that the leader lives on is said by its heartbeats, which go on meanwhile.
+    ///
     /// # Errors
     /// [`Refusal::Stale`] if the leader is one of the past or the snapshot has nothing that isn't committed here already: drop it.
     pub fn accept_snapshot(
@@ -53,19 +56,28 @@ impl Replica {
         if !self.time.heard.contains_key(&from) || term < self.hard.term {
             return Err(Refusal::Stale);
         }
-        self.time.heard.insert(from, self.time.now);
-        if term > self.hard.term {
-            self.enter_term(term);
-        }
-        if let Err(broken) = self.follow(from) {
-            self.check(Err(broken));
-            return Err(Refusal::Stopped);
+        let known = self.incoming.as_ref();
+        if known.is_none_or(|known| (known.from, known.term, known.index) != (from, term, index)) {
+            self.time.heard.insert(from, self.time.now);
+            if term > self.hard.term {
+                self.enter_term(term);
+            }
+            if let Err(broken) = self.follow(from) {
+                self.check(Err(broken));
+                return Err(Refusal::Stopped);
+            }
         }
         if index <= self.log.committed() {
             self.incoming = None;
             return Err(Refusal::Stale);
         }
-        self.incoming = Some(self.time.now);
+        let at = self.time.now;
+        self.incoming = Some(Incoming {
+            from,
+            term,
+            index,
+            at,
+        });
         Ok(())
     }
 

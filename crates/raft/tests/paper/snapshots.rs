@@ -7,7 +7,7 @@ use crate::common::{
     ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, entry, group, id, message,
 };
 
-use super::{appends, heartbeat, matched, node, node_with, rejected, ticks};
+use super::{appends, granted, heartbeat, matched, node, node_with, rejected, ticks};
 
 #[test]
 fn the_leader_sends_a_snapshot_when_it_has_discarded_the_next_entry_that_a_follower_needs() {
@@ -167,4 +167,30 @@ fn memory_keeps_what_an_active_follower_lacks_within_a_bound() {
     assert_eq!(node.replica.first_in_memory(), Index(4), "4 MiB are enough");
     node.answer(message(3, 1, 1, matched(6)));
     assert_eq!(node.replica.first_in_memory(), Index(7));
+}
+
+#[test]
+fn a_leader_that_died_in_the_middle_of_a_snapshot_is_not_kept_alive_by_it() {
+    let mut node = node(1);
+    for _ in 0..2 * ELECTION_TICKS {
+        node.replica
+            .accept_snapshot(id(2), Term(1), Index(9))
+            .unwrap();
+        ticks(&mut node, 1);
+    }
+    assert_eq!(
+        (node.replica.role(), node.replica.leader()),
+        (Role::PreCandidate, None)
+    );
+    node.replica
+        .accept_snapshot(id(2), Term(1), Index(9))
+        .unwrap();
+    assert_eq!(node.replica.leader(), None);
+    // Nor does it stand in the way of another.
+    let ask = Body::RequestPreVote {
+        last_index: Index(0),
+        last_term: Term(0),
+    };
+    let answer = node.answer(message(3, 1, 2, ask));
+    assert!(granted(&answer, 3));
 }
