@@ -81,3 +81,6 @@ pub trait DiskFile: Send + Sync {
         Ok(self.len()? == 0)
     }
 }
+
+#[cfg(test)]
+mod tests;

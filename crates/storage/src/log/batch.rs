@@ -248,3 +248,6 @@ impl Builder {
         &self.buffer[HEADER_LEN..HEADER_LEN + header.len as usize]
     }
 }
+
+#[cfg(test)]
+mod tests;

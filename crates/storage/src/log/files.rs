@@ -107,13 +107,13 @@ impl Files {
         }
     }
 
-    /// Makes a segment with room for `needed` bytes of batches. What `fill` writes into it is durable
+    /// Makes a segment with room for `needed` bytes of batches. What `prepare` writes into it is durable
     /// before the segment has its name; so is the name when this returns.
     pub(super) fn create(
         &mut self,
         header: SegmentHeader,
         needed: u64,
-        fill: impl FnOnce(&mut Active) -> Result<(), LogError>,
+        prepare: impl FnOnce(&mut Active) -> Result<(), LogError>,
     ) -> Result<Active, LogError> {
         let number = header.segment;
         let context = |verb: &str| LogError::io(format!("{verb} segment {number}"));
@@ -145,7 +145,7 @@ impl Files {
             end: DATA_START,
             written: written.clamp(DATA_START, capacity),
         };
-        fill(&mut active)?;
+        prepare(&mut active)?;
         active.sync()?;
         let path = segment::path(&self.dir, number);
         self.disk.rename(&new, &path).map_err(context("name"))?;

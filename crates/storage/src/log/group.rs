@@ -67,9 +67,7 @@ impl Group {
         match *body {
             Body::Append(entries) => {
                 self.cut_from(entries.first, total);
-                if let Some(before) = entries.first.checked_sub(1) {
-                    self.terms.cut_after(before);
-                }
+                self.terms.append(entries.first, entries.terms());
                 self.insert(entries, place, total);
             }
             Body::Keep(entries) => {
@@ -78,6 +76,7 @@ impl Group {
                     entries.first + u64::from(entries.count),
                     total,
                 );
+                self.terms.assign(entries.first, entries.terms());
                 self.insert(entries, place, total);
             }
             Body::HardState(hard) => self.set_hard(hard, place, total),
@@ -117,7 +116,6 @@ impl Group {
     fn insert(&mut self, entries: Entries<'_>, place: Place, total: &mut Usage) {
         let count = u64::from(entries.count);
         self.extents.insert(entries.first, Extent { count, place });
-        self.terms.assign(entries.first, entries.terms());
         Books(&mut self.usage, total).add(place);
     }
 

@@ -29,12 +29,22 @@ impl Terms {
             .map_or(0, |(_, term)| *term)
     }
 
+    /// Gives the indexes from `first` on these terms, and all behind them the last one.
+    pub(super) fn append(&mut self, first: u64, terms: impl Iterator<Item = u64>) {
+        self.runs.split_off(&first);
+        let mut last = self.runs.last_key_value().map_or(0, |(_, term)| *term);
+        for (index, term) in (first..).zip(terms) {
+            if term != last {
+                self.runs.insert(index, term);
+                last = term;
+            }
+        }
+    }
+
     /// Gives the indexes from `first` on these terms and leaves all others as they are.
     pub(super) fn assign(&mut self, first: u64, terms: impl Iterator<Item = u64>) {
-        let mut index = first;
-        for term in terms {
+        for (index, term) in (first..).zip(terms) {
             self.assign_one(index, term);
-            index += 1;
         }
     }
 
@@ -53,11 +63,6 @@ impl Terms {
         if self.get(index) != term {
             self.runs.insert(index, term);
         }
-    }
-
-    /// Forgets what lies behind `last`: later indexes count as of the last run.
-    pub(super) fn cut_after(&mut self, last: u64) {
-        self.runs.split_off(&(last + 1));
     }
 
     /// Forgets runs that end before `index`.
@@ -84,24 +89,34 @@ mod tests {
     #[test]
     fn appended_terms_become_runs() {
         let mut terms = Terms::default();
-        terms.assign(1, [1, 1, 1, 3, 3, 4].into_iter());
+        terms.append(1, [1, 1, 1, 3, 3, 4].into_iter());
         assert_eq!(terms.runs, BTreeMap::from([(1, 1), (4, 3), (6, 4)]));
-        terms.cut_after(3);
-        terms.assign(4, [5].into_iter());
+        terms.append(4, [5].into_iter());
+        assert_eq!(terms.runs, BTreeMap::from([(1, 1), (4, 5)]));
+        // What is there already makes no new runs.
+        terms.assign(2, [1, 1, 5].into_iter());
         assert_eq!(terms.runs, BTreeMap::from([(1, 1), (4, 5)]));
     }
 
     proptest! {
         #[test]
         fn they_equal_a_table_of_all_indexes(
-            assignments in proptest::collection::vec((0u64..30, proptest::collection::vec(0u64..4, 0..6)), 0..20),
+            changes in proptest::collection::vec(
+                (any::<bool>(), 0u64..30, proptest::collection::vec(0u64..4, 1..6)),
+                0..20,
+            ),
             forgotten in 0u64..30,
         ) {
             let mut terms = Terms::default();
             let mut table = [0u64; 40];
-            for (first, assigned) in assignments {
-                terms.assign(first, assigned.iter().copied());
-                for (position, term) in assigned.iter().enumerate() {
+            for (appended, first, new) in changes {
+                if appended {
+                    terms.append(first, new.iter().copied());
+                    table[first as usize..].fill(new[new.len() - 1]);
+                } else {
+                    terms.assign(first, new.iter().copied());
+                }
+                for (position, term) in new.iter().enumerate() {
                     table[first as usize + position] = *term;
                 }
             }

@@ -13,7 +13,7 @@ fn after(batches: &[&[Record]]) -> (Log, Model) {
     let mut model = Model::default();
     for batch in batches {
         log.write(batch).unwrap();
-        batch.iter().for_each(|record| model.apply(record));
+        model.apply_all(batch);
     }
     log.close().unwrap();
     let (log, found) = open(&disk).unwrap();
@@ -99,7 +99,10 @@ fn a_forgotten_group_is_gone_and_may_begin_afresh() {
         vote: Some(1),
     };
     let forget = Record::Forget { group: a };
-    let (log, found) = after(&[&[vote, append(a, 1, 5, 5, b"x")], &[forget.clone()]]);
+    let (log, found) = after(&[
+        &[vote, append(a, 1, 5, 5, b"x")],
+        std::slice::from_ref(&forget),
+    ]);
     assert!(found.groups.is_empty());
     let nothing = Read::Entries {
         previous_term: 0,

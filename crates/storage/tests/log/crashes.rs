@@ -36,7 +36,7 @@ fn a_power_cut_at_any_change_of_the_disk_loses_nothing_that_was_synced() {
         let disk = SimDisk::new();
         disk.cut_power_at(cut);
         let (harness, through) = run(&disk, &script);
-        for seed in 0..20 {
+        for seed in 0..12 {
             let context = format!("cut {cut}, seed {seed}");
             let survivor = disk.crash(seed);
             let (log, found) = open(&survivor).unwrap_or_else(|e| panic!("{context}: {e}"));
@@ -174,7 +174,7 @@ fn starting_again_and_again_takes_no_more_room() {
     drop(log);
     let (_, found) = open(&disk).unwrap();
     let bytes = disk.named_bytes();
-    for seed in 0..20 {
+    for seed in 0..12 {
         let disk = disk.crash(seed);
         assert_eq!(open(&disk).unwrap().1, found);
         assert_eq!(open(&disk).unwrap().1, found);

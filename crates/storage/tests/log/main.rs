@@ -11,7 +11,7 @@
 //! | `space` | reuse of segments, and what an idle group may cost |
 //! | `reading` | reading while the log is written |
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod basics;
 mod crashes;

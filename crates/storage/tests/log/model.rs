@@ -59,6 +59,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    pub(crate) fn apply_all(&mut self, records: &[Record]) {
+        for record in records {
+            self.apply(record);
+        }
+    }
+
     pub(crate) fn apply(&mut self, record: &Record) {
         if let Record::Forget { group } = record {
             self.groups.remove(group);

@@ -27,10 +27,10 @@ fn options() -> LogOptions {
 /// Reads at changing places until told to stop. Gives the number of entries read.
 fn read_along(reader: &LogReader, last: &AtomicU64, stop: &AtomicBool) -> (u64, u64) {
     let (mut entries_read, mut compacted) = (0, 0);
-    let mut step = 0;
+    let mut turn = 0;
     while !stop.load(Ordering::Relaxed) {
-        step += 1;
-        let from = last.load(Ordering::Acquire).saturating_sub(step * 37 % 300) + 1;
+        turn += 1;
+        let from = last.load(Ordering::Acquire).saturating_sub(turn * 37 % 300) + 1;
         match reader.read(group(0), from, 3000).unwrap() {
             Read::Compacted => compacted += 1,
             Read::Entries {

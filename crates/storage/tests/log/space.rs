@@ -34,7 +34,7 @@ fn run_busy(log: &mut Log, model: &mut Model, batches: u64, check: impl Fn(&LogS
     for batch in 0..batches {
         let records = busy.batch(400 + (batch % 7) as usize * 100);
         log.write(&records).unwrap();
-        records.iter().for_each(|record| model.apply(record));
+        model.apply_all(&records);
         if batch % 3 == 0 {
             log.sync().unwrap();
         }
@@ -59,7 +59,7 @@ fn segments_are_used_again_and_nothing_old_comes_back() {
         // Batches of equal length stand at the places of older ones.
         let records = busy.batch(700);
         log.write(&records).unwrap();
-        records.iter().for_each(|record| model.apply(record));
+        model.apply_all(&records);
         log.sync().unwrap();
         check_bound(&log.stats());
         if batch % 5 == 0 {
@@ -102,7 +102,7 @@ fn an_idle_group_pins_no_segment_and_is_never_lost() {
         },
     ];
     log.write(&idle).unwrap();
-    idle.iter().for_each(|record| model.apply(record));
+    model.apply_all(&idle);
     run_busy(&mut log, &mut model, 600, check_bound);
     let stats = log.stats();
     assert!(stats.forwarded_bytes > 0, "{stats:?}");
@@ -146,7 +146,7 @@ fn a_lagging_group_is_carried_along_in_portions() {
     for _ in 0..200 {
         let records = busy.batch(700);
         log.write(&records).unwrap();
-        records.iter().for_each(|record| model.apply(record));
+        model.apply_all(&records);
     }
     log.sync().unwrap();
     assert!(log.stats().disk_bytes <= 6 * small().segment_bytes);
@@ -175,7 +175,7 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_size() {
     let (mut log, mut model) = open(&disk).unwrap();
     for round in 0..5 {
         let batch = [
-            append(group(1), round * 10 + 1, 10, 1, &[round as u8; 20_000]),
+            append(group(1), round * 10 + 1, 10, 1, &vec![round as u8; 20_000]),
             Record::Purge {
                 group: group(1),
                 index: round * 10 + 9,
@@ -183,7 +183,7 @@ fn a_batch_larger_than_a_segment_gets_one_of_its_size() {
             },
         ];
         log.write(&batch).unwrap();
-        batch.iter().for_each(|record| model.apply(record));
+        model.apply_all(&batch);
         assert!(log.stats().disk_bytes > 200_000);
         assert_eq!(open(&disk.copy()).unwrap().1, model);
     }
