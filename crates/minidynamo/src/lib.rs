@@ -44,9 +44,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Dev(args) => roles::dev::run(args),
-        Command::Router(args) => roles::router::run(args),
-        Command::Datanode(args) => roles::datanode::run(args),
+        Command::Dev(args) => roles::dev::run(&args),
+        Command::Router(args) => roles::router::run(&args),
+        Command::Datanode(args) => roles::datanode::run(&args),
         Command::Bench(args) => bench::run(&args, &cli.client),
         Command::CreateTable(args) => Context::run(&cli.client, async |context| {
             commands::create_table::run(&args, &context).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::Reason;
 use api::v1::TableState;
-use client::{Client, Error};
+use client::Client;
 
 use super::Context;
 use crate::cli::Failure;
@@ -45,12 +45,17 @@ async fn wait(client: &Client, name: &str) -> Result<(), Failure> {
 }
 
 /// Whether a table is on its way out. One that is gone, or that somebody made again, is not.
-async fn is_deleting(client: &Client, name: &str) -> Result<bool, Error> {
+///
+/// The deletion is decided, so a failure to look at it is never reported as "certainly not applied".
+async fn is_deleting(client: &Client, name: &str) -> Result<bool, Failure> {
     match client.describe_table(name).await {
         Ok(table) => Ok(table
             .summary
             .is_some_and(|summary| summary.state() == TableState::Deleting)),
         Err(error) if error.reason() == Some(Reason::TableNotFound) => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => Err(Failure::new(format!(
+            "table {name} is being created or deleted, and whether that is finished can't be seen ({error}): \
+             look with `minidynamo describe-table {name}`"
+        ))),
     }
 }

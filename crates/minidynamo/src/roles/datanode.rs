@@ -11,7 +11,7 @@ use crate::config::file::{DATANODE_ADMIN_LISTEN, DATANODE_LISTEN, File};
 use crate::config::{self, log, timing};
 
 /// Runs a data node until a signal ends it, or it can't go on.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let file = File::load(args.common.config.as_deref())?;
     let settings = config::over(&args.settings, &file.datanode)?;
     let raft = config::over(&args.raft, &file.raft)?;

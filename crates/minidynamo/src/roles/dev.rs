@@ -33,7 +33,7 @@ use crate::config::{self, log, timing};
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the cluster until a signal ends it.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let file = File::load(args.common.config.as_deref())?;
     let settings = config::over(&args.settings, &file.dev)?;
     let raft = config::over(&args.raft, &file.raft)?;

@@ -11,7 +11,7 @@ use crate::config::router::{Args, Settings};
 use crate::config::{self, log};
 
 /// Runs a router until a signal ends it.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: &Args) -> Result<(), Failure> {
     let file = File::load(args.common.config.as_deref())?;
     let settings = config::over(&args.settings, &file.router)?;
     let log = config::over(&args.log, &file.log)?;
