@@ -9,8 +9,11 @@
 //! | [`zookeeper`] | a cluster | a ZooKeeper ensemble |
 //! | [`embedded`] | the one-process default | files of this process |
 //!
-//! [`tree`] has every path of ours, [`records`] what stands at them, [`registry`] what all roles do with
-//! them: start on an empty store, register, create and remove tables, elect the controller.
+//! A role gets its sessions through [`Connect`], one after the other as they end. [`tree`] has every path
+//! of ours, [`records`] what stands at them, [`registry`] what all roles do with them: start on an empty
+//! store, register, create and remove tables, elect the controller. Tests of other crates find real
+//! ZooKeeper servers in `testing`, and new stores are held against the cases in `conformance` (both
+//! behind the feature `testing`).
 //!
 //! # How a lost answer is survived
 //!

@@ -427,7 +427,7 @@ async fn a_controller_that_is_disconnected_does_not_lead_and_its_successor_does(
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
     let mut options = ConnectOptions::new(proxy.hosts());
-    options.session_timeout = Duration::from_secs(2);
+    options.session_timeout = Duration::from_secs(4);
     let cut: SharedCoordination = Arc::new(ZooKeeper::connect(options).await.unwrap());
     initialise(&*cut).await.unwrap();
     let options = ConnectOptions::new(server.hosts());

@@ -14,11 +14,17 @@ use tokio::time::{Instant, timeout};
 const DEADLINE: Duration = Duration::from_secs(20);
 const PERSISTENT: CreateMode = CreateMode::Persistent;
 
-async fn connect(hosts: String, session_timeout: Duration) -> SharedCoordination {
+/// A session with all the patience of the defaults.
+async fn connect(hosts: String) -> SharedCoordination {
+    let options = ConnectOptions::new(hosts);
+    Arc::new(ZooKeeper::connect(options).await.unwrap())
+}
+
+/// A session whose requests are given up while the connection is still thought to be alive.
+async fn connect_impatiently(hosts: String, session_timeout: Duration) -> SharedCoordination {
     let mut options = ConnectOptions::new(hosts);
     options.session_timeout = session_timeout;
-    // Shorter than the silence after which a connection is given up, so that late writes stay on it.
-    options.request_timeout = Duration::from_millis(500);
+    options.request_timeout = Duration::from_secs(1);
     Arc::new(ZooKeeper::connect(options).await.unwrap())
 }
 
@@ -42,8 +48,8 @@ async fn until_data(session: &SharedCoordination, path: &str, data: &'static str
 async fn a_coordination_watch_is_not_lost_in_a_short_disconnect() {
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let reader = connect(proxy.hosts(), Duration::from_secs(6)).await;
-    let writer = connect(server.hosts(), Duration::from_secs(6)).await;
+    let reader = connect(proxy.hosts()).await;
+    let writer = connect(server.hosts()).await;
     let session = *reader.session().borrow();
     let mut watch = reader.watch("/").await.unwrap();
 
@@ -79,8 +85,8 @@ async fn a_coordination_watch_is_not_lost_in_a_short_disconnect() {
 async fn a_watch_is_not_lost_when_the_connection_breaks_for_a_moment() {
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let reader = connect(proxy.hosts(), Duration::from_secs(6)).await;
-    let writer = connect(server.hosts(), Duration::from_secs(6)).await;
+    let reader = connect(proxy.hosts()).await;
+    let writer = connect(server.hosts()).await;
     let mut watch = reader.watch("/a").await.unwrap();
     proxy.cut();
     writer.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
@@ -101,8 +107,8 @@ async fn a_watch_is_not_lost_when_the_connection_breaks_for_a_moment() {
 async fn a_coordination_write_that_timed_out_lands_later_and_its_version_makes_it_harmless() {
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let slow = connect(proxy.hosts(), Duration::from_secs(20)).await;
-    let quick = connect(server.hosts(), Duration::from_secs(20)).await;
+    let slow = connect_impatiently(proxy.hosts(), Duration::from_secs(20)).await;
+    let quick = connect(server.hosts()).await;
     for path in ["/conditional", "/unconditional"] {
         quick.create(path, "old".into(), PERSISTENT).await.unwrap();
     }
@@ -140,7 +146,7 @@ async fn a_coordination_write_that_timed_out_lands_later_and_its_version_makes_i
 async fn a_coordination_write_whose_answer_is_lost_is_unknown_and_found_by_sync_and_read() {
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let session = connect(proxy.hosts(), Duration::from_secs(20)).await;
+    let session = connect_impatiently(proxy.hosts(), Duration::from_secs(20)).await;
     session.create("/a", "0".into(), PERSISTENT).await.unwrap();
     proxy.hold_answers();
     let set = session.set("/a", "1".into(), 0).await;
@@ -167,8 +173,8 @@ async fn a_coordination_write_whose_answer_is_lost_is_unknown_and_found_by_sync_
 async fn disconnected_is_reported_before_the_server_ends_the_session() {
     let server = ZooKeeperServer::start().await;
     let proxy = Proxy::to(server.port()).await;
-    let session = connect(proxy.hosts(), Duration::from_secs(2)).await;
-    let observer = connect(server.hosts(), Duration::from_secs(20)).await;
+    let session = connect_impatiently(proxy.hosts(), Duration::from_secs(4)).await;
+    let observer = connect(server.hosts()).await;
     session
         .create("/a", "old".into(), PERSISTENT)
         .await
