@@ -141,3 +141,6 @@ impl Drop for Nodes {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;
