@@ -432,22 +432,24 @@ fn an_applied_index_beyond_the_end_of_the_log_begins_the_log_anew() {
 
 #[test]
 fn an_applied_entry_that_the_log_has_otherwise_begins_the_log_anew() {
-    let restored = Restored {
-        hard_state: HardState {
-            term: Term(3),
-            vote: None,
-        },
-        entries: entries(1, &[1, 2, 2]),
-        applied: Index(2),
-        applied_term: Term(3),
-        ..Restored::default()
-    };
-    let mut replica = Replica::new(config(1, group(3)), restored).unwrap();
-    assert_eq!(replica.last_index(), Index(2));
-    assert_eq!(
-        replica.effects().persist.unwrap().reset,
-        Some((Index(2), Term(3)))
-    );
+    // The one in the log may be of an earlier term, or of a later one whose leader was deposed before the applied one was
+    // committed (Figure 8).
+    for (in_log, applied_term) in [(2, Term(3)), (3, Term(2))] {
+        let restored = Restored {
+            hard_state: HardState {
+                term: Term(3),
+                vote: None,
+            },
+            entries: entries(1, &[1, in_log, in_log]),
+            applied: Index(2),
+            applied_term,
+            ..Restored::default()
+        };
+        let mut replica = Replica::new(config(1, group(3)), restored).unwrap();
+        assert_eq!(replica.last_index(), Index(2));
+        let persist = replica.effects().persist.unwrap();
+        assert_eq!(persist.reset, Some((Index(2), applied_term)));
+    }
 }
 
 #[test]
@@ -500,6 +502,8 @@ fn what_was_restored_and_contradicts_itself_is_refused_with_a_reason() {
         },
         Restored {
             entries: entries(4, &[2, 2]),
+            applied: Index(3),
+            applied_term: Term(2),
             ..good.clone()
         },
     ];

@@ -1,9 +1,9 @@
 //! A replica from what was on disk.
 //!
 //! The state store may be ahead of the log: a replica applies what a majority has durably, even if its own copy is not. After a
-//! crash it may so have applied an entry that its log doesn't have, or has another one in its place (of an earlier term,
-//! never committed). As what is applied is committed, the state is worth as much as the log would be: the log begins
-//! anew after it. For the same reason the term may have to be raised to that of the applied entry.
+//! crash it may so have applied an entry that its log doesn't have, or has another one in its place (never committed, of an
+//! earlier term or, as in the paper's Figure 8, a later one). As what is applied is committed, the state is worth as much
+//! as the log would be: the log begins anew after it. For the same reason the term may have to be raised to that of the applied entry.
 
 use std::collections::BTreeMap;
 
@@ -155,8 +155,8 @@ fn restore_log(restored: Restored, applied: Point) -> Result<(Log, Option<Point>
     match log.term_at(applied.index) {
         _ if applied.index == Index(0) => Ok((log, None)),
         Some(term) if term == applied.term => Ok((log, None)),
-        Some(term) if term > applied.term => Err(Broken::Restored(
-            "the applied entry has an earlier term than the log's",
+        Some(_) if applied.index == purged.index => Err(Broken::Restored(
+            "the log begins after another entry than the applied one",
         )),
         _ => Ok((Log::starting_at(applied), Some(applied))),
     }

@@ -112,7 +112,7 @@ impl Replica {
     }
 
     /// The durable log now begins after `index`. The state store has durably applied at least that, and can make a snapshot of it.
-    /// `index` should not be above [`Replica::persisted_index`].
+    /// `index` should not be above [`Replica::persisted_index`], and the purge must not overtake the writes that are under way.
     pub fn compacted(&mut self, index: Index, term: Term) {
         if self.stopped.is_some() || index <= self.log.purged.index {
             return;

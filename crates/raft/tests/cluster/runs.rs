@@ -24,15 +24,30 @@ fn run(size: u64, seed: u64, steps: usize, fault: Fault) -> Result<Cluster, Stri
     Ok(cluster)
 }
 
+/// Says how to repeat a run that fails, in whichever way.
+struct Named {
+    size: u64,
+    seed: u64,
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { size, seed } = self;
+            println!(
+                "replay: RAFT_SEED={seed} RAFT_TRACE=1 cargo test -p raft --test raft of_{size}"
+            );
+        }
+    }
+}
+
 fn run_all(size: u64, usual: u64, steps: usize) {
     let mut total = Tally::default();
     for seed in seeds(usual) {
-        match run(size, seed, steps, Fault::None) {
-            Ok(cluster) => total.add(&cluster.tally),
-            Err(reason) => panic!(
-                "{reason}\n\nreplay: RAFT_SEED={seed} RAFT_TRACE=1 cargo test -p raft --test raft cluster::runs::of_{size}"
-            ),
-        }
+        let _named = Named { size, seed };
+        let cluster =
+            run(size, seed, steps, Fault::None).unwrap_or_else(|reason| panic!("{reason}"));
+        total.add(&cluster.tally);
     }
     println!("{size} replicas: {total:?}");
     if seeds(usual).count() as u64 >= usual {
@@ -82,6 +97,7 @@ fn of_5_replicas_keep_all_invariants_and_converge() {
 #[test]
 fn of_1_replica_keep_all_invariants_and_converge() {
     for seed in seeds(5) {
+        let _named = Named { size: 1, seed };
         run(1, seed, 3_000, Fault::None).unwrap();
     }
 }

@@ -305,7 +305,9 @@ impl Node {
     /// Purges the log up to an index that store and log have durably.
     pub fn compact(&mut self, index: Index) {
         let safe = self.durable_store.index.min(self.replica.persisted_index());
-        if index <= safe && self.disk.log.contains_key(&index.0) {
+        // What is to be dropped anyway may not be dropped on disk yet.
+        let useful = index > self.replica.snapshot_point().0;
+        if useful && index <= safe && self.disk.log.contains_key(&index.0) {
             self.disk.purge(index);
             self.start = self.start.max(self.disk.start);
             self.replica.compacted(index, self.disk.start.1);
