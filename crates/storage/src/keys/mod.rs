@@ -12,7 +12,7 @@
 //! | [`Key::Item`] | shard (12), `01`, generation (4), `02`, key hash (8), length of the partition key (2), partition key, sort key |
 //!
 //! All numbers are big-endian, so that keys sort like the values that they stand for. So a shard is one
-//! contiguous [range], and so is each of its generations, and within a generation the items lie in
+//! contiguous range ([`shard`]), and so is each of its generations, and within a generation the items lie in
 //! the order of their hashes: dropping a shard, taking a snapshot of it and, later, splitting it are range
 //! operations.
 //!

@@ -425,8 +425,8 @@ fn chunks_with_other_contents_are_refused() {
         refusal(|chunks| chunks[1].mark ^= 1),
         SnapshotError::OtherSnapshot
     ));
-    let lost = refusal(|chunks| drop(chunks[2].pairs.pop()));
-    assert!(matches!(lost, SnapshotError::Totals { .. }), "{lost}");
+    let missing = refusal(|chunks| drop(chunks[2].pairs.pop()));
+    assert!(matches!(missing, SnapshotError::Totals { .. }), "{missing}");
     let repeated = refusal(|chunks| {
         let n = last(chunks);
         let pair = chunks[n].pairs[0].clone();
