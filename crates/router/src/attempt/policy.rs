@@ -22,7 +22,7 @@ use std::time::Duration;
 use api::{Error, Reason};
 use model::NodeId;
 
-use crate::channel::{Answer, NotSent, Outcome, Success};
+use links::{Answer, NotSent, Outcome, Success};
 
 /// What an operation needs of a replica, and what may be said about its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +244,10 @@ impl Policy {
             Reason::Corruption => Verdict::Damaged,
             Reason::OutcomeUnknown => {
                 self.maybe_applied |= self.kind == Kind::Write;
+                if error.metadata.contains_key("expired") {
+                    // Older than what the shard remembers: it never gets younger.
+                    return None;
+                }
                 Verdict::Unknown
             }
             Reason::CoordinationUnavailable => Verdict::OutOfReach,

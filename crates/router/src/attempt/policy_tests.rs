@@ -275,6 +275,18 @@ fn an_unknown_outcome_at_the_node_is_one_here() {
 }
 
 #[test]
+fn a_write_older_than_the_shards_memory_is_not_sent_again() {
+    let expired = Error::outcome_unknown("too old").with("expired", true);
+    let answer = Answer {
+        leader: Some(A),
+        result: Err(expired),
+    };
+    begin(Write)
+        .ended(A, Outcome::Answer(answer))
+        .fails(Reason::OutcomeUnknown);
+}
+
+#[test]
 fn a_read_has_no_unknown_outcome() {
     begin(ConsistentRead)
         .lost(A)
