@@ -1,0 +1,16 @@
+//! End-to-end tests: real processes, a real ZooKeeper, the promises of the README and ARCHITECTURE.md.
+//!
+//! One module per promise; [`support`] has what they are made of.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod failover;
+mod processes;
+mod quorum;
+mod readme;
+mod replicas;
+mod requests;
+mod routers;
+mod snapshot;
+mod startup;
+mod support;
+mod tables;
