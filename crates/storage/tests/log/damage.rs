@@ -79,6 +79,23 @@ fn known_bug_14_a_reordered_end_recovers_cleanly() {
 }
 
 #[test]
+fn what_a_torn_end_left_behind_never_joins_what_is_written_after_it() {
+    // All five were under way, the first one is torn, the others are whole.
+    let (disk, states) = five_batches(0);
+    flip_batch(&disk, 1, 100);
+    let (mut log, found) = open(&disk).unwrap();
+    assert_eq!(found, states[0]);
+    // Another batch 1 of the same length: where it ends, the old batch 2 may still stand.
+    let record = append(group(0), 1, 1, 2, &[9; 100]);
+    log.write(std::slice::from_ref(&record)).unwrap();
+    log.sync().unwrap();
+    let mut expected = Model::default();
+    expected.apply(&record);
+    assert_eq!(open(&disk).unwrap().1, expected);
+    assert_eq!(open(&disk.crash(1)).unwrap().1, expected);
+}
+
+#[test]
 fn a_flipped_bit_in_the_last_synced_batch_does_not_pass_for_a_torn_end() {
     let (disk, _) = five_batches(5);
     flip_batch(&disk, 5, 100);
