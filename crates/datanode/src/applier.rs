@@ -199,15 +199,19 @@ fn outcome_answer(outcome: Outcome) -> Answer {
         Outcome::Written { version } => Answer::Applied { version },
         Outcome::Deleted | Outcome::Sealed => Answer::Applied { version: 0 },
         Outcome::Checkpoint { index, .. } => Answer::Applied { version: index.0 },
-        Outcome::Refused(Refusal::Expired) => Answer::Failed(Error::outcome_unknown(
-            "the write's request_id is older than what the shard remembers",
-        )),
+        Outcome::Refused(Refusal::Expired) => Answer::Failed(expired()),
         Outcome::Refused(Refusal::Sealed) => Answer::Failed(being_deleted()),
         Outcome::Refused(Refusal::TransactionConflict) => Answer::Failed(Error::new(
             Reason::TransactionConflict,
             "the item is part of a transaction that is not decided yet; retry",
         )),
     }
+}
+
+/// An earlier attempt may have been applied and forgotten since. No further attempt can be.
+fn expired() -> Error {
+    Error::outcome_unknown("the write's request_id is older than what the shard remembers")
+        .with("expired", true)
 }
 
 fn being_deleted() -> Error {

@@ -306,20 +306,6 @@ pub(crate) mod tests {
         ] {
             assert_eq!(decode(encode(operation.clone())), Ok(operation));
         }
-        for answer in [
-            Answer::Found {
-                value: Bytes::from_static(b"v"),
-                version: 7,
-            },
-            Answer::Absent,
-            Answer::Applied { version: 7 },
-            Answer::Failed(Error::new(Reason::NoQuorum, "no")),
-        ] {
-            assert_eq!(
-                decode_answer(encode_answer(1, None, answer.clone()).kind),
-                answer
-            );
-        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Peers {
                     links.insert(node, self.link(node, address.clone(), &endpoint));
                 }
                 Err(error) => {
-                    tracing::warn!(%node, address, %error, "a member's address is unusable")
+                    tracing::warn!(%node, address, %error, "a member's address is unusable");
                 }
             }
         }

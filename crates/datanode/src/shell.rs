@@ -176,15 +176,15 @@ impl Shell {
         let writer = LogWriter::new(parts.log);
         let to_workers = workers.clone();
         threads.push(spawn("log", move || {
-            write_log(writer, &log_queue, &to_workers, &fail)
+            write_log(writer, &log_queue, &to_workers, &fail);
         })?);
         let to_workers = workers.clone();
         threads.push(spawn("log-reader", move || {
-            read_log(&reader, &fetch_queue, &to_workers)
+            read_log(&reader, &fetch_queue, &to_workers);
         })?);
         let (store, to_workers) = (parts.store.clone(), workers.clone());
         threads.push(spawn("store-sync", move || {
-            sync_store(&*store, &sync_queue, &to_workers)
+            sync_store(&*store, &sync_queue, &to_workers);
         })?);
         let Queues { inboxes, appliers } = queues;
         for (number, (inbox, jobs)) in inboxes.into_iter().zip(appliers).enumerate() {
@@ -192,7 +192,7 @@ impl Shell {
             let to_workers = workers.clone();
             let name = format!("apply-{number}");
             threads.push(spawn(&name, move || {
-                apply(applier, number, &jobs, &to_workers)
+                apply(applier, number, &jobs, &to_workers);
             })?);
             let desk = Desk {
                 number,

@@ -24,7 +24,7 @@ use api::internal::{Operation, OperationBatch, ResultBatch, operation::Kind};
 use futures::Stream;
 use model::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::{Answer, NotSent, Outcome};
@@ -44,8 +44,6 @@ pub(crate) struct Bounds {
 pub(crate) struct Lane {
     state: Mutex<State>,
     bounds: Bounds,
-    /// Wakes the link when the first operation arrives at an idle lane.
-    demand: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +83,6 @@ impl Lane {
                 ..State::default()
             }),
             bounds,
-            demand: Notify::new(),
         }
     }
 
@@ -115,36 +112,20 @@ impl Lane {
         });
         let waker = state.waker.take();
         drop(state);
-        match waker {
-            Some(waker) => waker.wake(),
-            None => self.demand.notify_one(),
+        // Without one the transport is busy and asks by itself, or there is no connection yet.
+        if let Some(waker) = waker {
+            waker.wake();
         }
         Ok(outcome)
     }
 
-    /// Waits until something is queued.
-    pub(crate) async fn demanded(&self) {
-        loop {
-            let demand = self.demand.notified();
-            if !self.state.lock().queued.is_empty() {
-                return;
-            }
-            demand.await;
-        }
-    }
-
-    /// Whether operations are taken in: the node is connected, or nothing is known against it.
-    pub(crate) fn is_open(&self) -> bool {
-        self.state.lock().open
-    }
-
     /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
-    pub(crate) fn is_suspect(&self, patience: Duration) -> bool {
+    pub(crate) fn is_suspect(&self, now: Instant, patience: Duration) -> bool {
         let state = self.state.lock();
         !state.open
             || state
                 .silent_since
-                .is_some_and(|since| since.elapsed() >= patience)
+                .is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }
 
     /// The outgoing half of a new connection.

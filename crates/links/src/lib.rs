@@ -24,6 +24,8 @@ mod lane;
 mod link;
 mod nodes;
 mod outcome;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod timing;
 
 pub use link::Client;

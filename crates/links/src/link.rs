@@ -1,4 +1,4 @@
-//! The connection to one data node: made on first demand, kept, made again with back-off.
+//! The connection to one data node: made at once, kept, made again with back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use model::limits::MAX_MESSAGE_BYTES;
 use model::{NodeId, limits};
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::Timing;
 use crate::lane::{Bounds, Lane};
@@ -84,29 +85,23 @@ impl Link {
         let mut backoff = first_backoff;
         let mut address = self.address.subscribe();
         loop {
-            if self.lane.is_open() {
-                self.lane.demanded().await;
-            }
             let target = address.borrow_and_update().clone();
-            match connect(&target, &timing).await {
-                Ok(client) => {
-                    debug!(node = %self.node, address = %target, "connected to the data node");
-                    backoff = first_backoff;
-                    *self.client.lock() = Some(client.clone());
-                    let reason = tokio::select! {
-                        reason = self.carry(client) => reason,
-                        _ = address.changed() => "it has a new address".to_owned(),
-                    };
-                    *self.client.lock() = None;
-                    self.lane.close();
-                    info!(node = %self.node, address = %target, %reason, "the connection to the data node has ended");
-                }
-                Err(error) => {
-                    self.lane.close();
-                    if backoff == first_backoff {
-                        warn!(node = %self.node, address = %target, reason = %deepest(&error), "the data node can't be reached");
-                    }
-                }
+            let begin = Instant::now();
+            let reason = match connect(&target, &timing).await {
+                Ok(client) => tokio::select! {
+                    reason = self.carry(client) => reason,
+                    _ = address.changed() => "it has a new address".to_owned(),
+                },
+                Err(error) => deepest(&error),
+            };
+            *self.client.lock() = None;
+            self.lane.close();
+            // A connection that lasted is not one of a row of failures.
+            if begin.elapsed() > max_backoff + timing.connect_timeout {
+                backoff = first_backoff;
+            }
+            if backoff == first_backoff {
+                warn!(node = %self.node, address = %target, %reason, "no connection to the data node, trying again");
             }
             let wait = jittered(backoff);
             backoff = (backoff * 2).min(max_backoff);
@@ -119,6 +114,8 @@ impl Link {
 
     /// Carries operations and answers until the connection ends; says why it did.
     async fn carry(&self, mut client: Client) -> String {
+        debug!(node = %self.node, "connected to the data node");
+        *self.client.lock() = Some(client.clone());
         let outgoing = self.lane.outgoing();
         let answers = match client.operate(outgoing).await {
             Ok(answers) => answers,

@@ -74,10 +74,11 @@ impl Nodes {
 
     /// Whether the node is out of reach as far as is known, or has answered nothing lately.
     pub fn is_suspect(&self, node: NodeId) -> bool {
+        let patience = self.timing.patience;
         self.links
             .load()
             .get(&node)
-            .is_none_or(|link| link.lane.is_suspect(self.timing.patience))
+            .is_none_or(|link| link.lane.is_suspect(Instant::now(), patience))
     }
 
     /// A unary call to a node, with a bound on its time.
@@ -115,3 +116,6 @@ impl Drop for Nodes {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

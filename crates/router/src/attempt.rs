@@ -1,7 +1,7 @@
 //! Getting one operation carried out by one of a shard's replicas, exactly once and within its deadline.
 //!
 //! [`policy`] decides, as a pure state machine: outcomes and time go in, the next step comes out. [`run`]
-//! carries its steps out over the [channel](crate::channel). [`leaders`] remembers who led each shard.
+//! carries its steps out over the [links]. [`leaders`] remembers who led each shard.
 //!
 //! The question behind every line: **may this be sent again, and what may the caller be told?**
 //!

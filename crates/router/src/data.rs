@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use crate::attempt::policy::Kind;
 use crate::attempt::run::{End, Request, Reread};
-use crate::channel::Success;
 use crate::directory::TableEntry;
 use crate::state::State;
+use links::Success;
 
 /// An operation on one key of one table.
 #[derive(Debug)]

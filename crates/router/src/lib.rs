@@ -9,7 +9,7 @@
 //! | [`service`] | the gRPC calls, one file per verb |
 //! | [`directory`] | keeps a copy of tables, members and live nodes in step |
 //! | [`attempt`] | decides which replica to ask, and what may be said of the outcome |
-//! | [`channel`] | carries operations to the nodes in batches, and knows what became of each |
+//! | [`links`] | carries operations to the nodes in batches, and knows what became of each |
 //! | [`placement`] | draws where a new table's shards go |
 //! | [`controller`] | the one elected router that drives tables to their goal |
 //! | [`session`] | always has, or seeks, a session with the coordination store |
@@ -28,7 +28,6 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod attempt;
-mod channel;
 pub mod clock;
 mod controller;
 mod data;

@@ -52,14 +52,8 @@ impl std::fmt::Debug for Options {
 /// (500 to 1000 ms).
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// For a connection to a data node to be made.
-    pub connect_timeout: Duration,
-    /// Between HTTP/2 pings on a connection to a data node.
-    pub keep_alive_interval: Duration,
-    /// For the answer to such a ping; without it the connection counts as lost.
-    pub keep_alive_timeout: Duration,
-    /// Before a data node that could not be reached is tried again: at first, and at the most.
-    pub reconnect: (Duration, Duration),
+    /// For connections to data nodes.
+    pub links: links::Timing,
     /// For an answer to an operation before another replica is asked as well. Doubles with each replica.
     pub attempt_timeout: Duration,
     /// The same for an eventual get, which every replica can answer at once.
@@ -88,10 +82,7 @@ impl Default for Timing {
     fn default() -> Self {
         let millis = Duration::from_millis;
         Self {
-            connect_timeout: millis(800),
-            keep_alive_interval: millis(2000),
-            keep_alive_timeout: millis(2000),
-            reconnect: (millis(50), millis(1000)),
+            links: links::Timing::default(),
             attempt_timeout: millis(1000),
             eventual_attempt_timeout: millis(300),
             round_backoff: (millis(10), millis(200)),

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use crate::attempt::leaders::Leaders;
 use crate::attempt::run::Means;
-use crate::channel::Nodes;
 use crate::directory::{Directory, unavailable};
 use crate::health::Health;
 use crate::options::Options;
+use links::Nodes;
 
 /// A session with the coordination store, registered under an id of its own.
 pub(crate) struct Session {
@@ -40,7 +40,7 @@ impl State {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             directory: Directory::new(),
-            nodes: Nodes::new(options.timing.clone()),
+            nodes: Nodes::new(options.timing.links.clone()),
             leaders: Leaders::default(),
             health: watch::Sender::new(Health::starting()),
             session: watch::Sender::new(None),

@@ -32,7 +32,7 @@ impl State {
             totals_only,
         };
         let timeout = self.options.timing.describe_timeout;
-        let ask = async |mut client: crate::channel::Client| client.describe(request).await;
+        let ask = async |mut client: links::Client| client.describe(request).await;
         let answer = self.nodes.call(node, timeout, ask).await;
         let answer = answer.map_err(|status| status.message().to_owned())?;
         if answer.node != node.0 {

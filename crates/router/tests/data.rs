@@ -7,9 +7,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use api::{Reason, v1};
+use links::testing::Fault;
 use model::NodeId;
 use support::cluster::{Client, Cluster};
-use support::fake_node::Fault;
 use support::flaky::Flaky;
 use support::{error, reason, within};
 

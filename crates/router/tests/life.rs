@@ -7,9 +7,9 @@ mod support;
 use std::time::{Duration, Instant};
 
 use api::Reason;
+use links::testing::{FakeNode, Fault};
 use router::{Options, StartError};
 use support::cluster::{Client, Cluster};
-use support::fake_node::{FakeNode, Fault};
 use support::flaky::Flaky;
 use support::{eventually, reason};
 use tonic_health::pb::health_client::HealthClient;

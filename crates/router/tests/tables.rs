@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use api::Reason;
 use api::v1::{ReplicaState, TableState};
 use coordination::registry;
+use links::testing::Fault;
 use support::cluster::{Client, Cluster, timing};
-use support::fake_node::Fault;
 use support::flaky::Flaky;
 use support::{error, eventually, reason};
 

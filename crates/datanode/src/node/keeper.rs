@@ -93,7 +93,7 @@ impl Keeper {
                 End::Stopped => return Ok(()),
                 End::Fatal(reason) => return Err(reason),
                 End::Lost(reason) => {
-                    self.remark(&format!("no session with the coordination store: {reason}"))
+                    self.remark(&format!("no session with the coordination store: {reason}"));
                 }
             }
             if self.pause().await {

@@ -26,6 +26,8 @@ use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
 use self::keeper::{DestroyRequest, Keeper};
 use self::plan::Wanted;
+#[cfg(test)]
+pub(crate) use self::recovery::config as raft_config;
 use self::replicas::{Hands, Replicas};
 use crate::admission::Admission;
 use crate::forward::Forwarder;
@@ -329,9 +331,8 @@ impl DataNodeService {
         let mut health = self.health.clone();
         let mut failed = self.failed.clone();
         tokio::select! {
-            ready = health.wait_for(|health| health.ready) => {
-                ready.map(drop).map_err(|_| "the node has stopped".to_owned())
-            }
+            // A node that fails stops to report its health just before it says why.
+            Ok(_) = health.wait_for(|health| health.ready) => Ok(()),
             reason = failed.wait_for(Option::is_some) => Err(reason_of(reason)),
         }
     }

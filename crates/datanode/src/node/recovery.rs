@@ -177,7 +177,7 @@ fn unapplied(
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// How a replica of a shard behaves on this node.
-pub(super) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &Tuning) -> Config {
+pub(crate) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &Tuning) -> Config {
     Config {
         id: wire::replica_id(node),
         membership: Membership::new(voters.iter().copied().map(wire::replica_id)),

@@ -72,8 +72,12 @@ impl Receiver {
         if !self.offer(shard, &start).await {
             return Ok(unwanted);
         }
-        let Some(generation) = self.take_in(&start, frames).await? else {
-            return Ok(unwanted);
+        let generation = match self.take_in(&start, frames).await {
+            Ok(generation) => generation,
+            Err(status) => {
+                self.workers.send(shard, Input::SnapshotAbandoned { shard });
+                return Err(status);
+            }
         };
         let installed = self.ask(shard, |answer| Input::SnapshotReceived {
             shard,
@@ -121,7 +125,7 @@ impl Receiver {
     }
 
     /// Writes the chunks into a generation of their own. If the sender gives up, nothing of it stays.
-    async fn take_in<S>(&self, start: &SnapshotStart, mut frames: S) -> Result<Option<u32>, Status>
+    async fn take_in<S>(&self, start: &SnapshotStart, mut frames: S) -> Result<u32, Status>
     where
         S: Stream<Item = Result<SnapshotFrame, Status>> + Unpin,
     {
@@ -157,7 +161,7 @@ impl Receiver {
             sink = added.await?.map_err(refused)?;
         }
         let received = blocking(move || sink.finish()).await?.map_err(refused)?;
-        Ok(Some(received.generation))
+        Ok(received.generation)
     }
 
     /// Removes the generations that are not in use any more.

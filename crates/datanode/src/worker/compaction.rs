@@ -86,7 +86,9 @@ impl Running {
         {
             limit = limit.min(pinned);
         }
-        let ((index, term), bytes) = self.log_size.purgeable(limit.min(self.durable))?;
+        let ((index, term), bytes) = self
+            .log_size
+            .purgeable(limit.min(self.durable).min(self.replica.persisted_index()))?;
         // Small purges aren't worth a record each.
         if bytes < bound / 4 {
             return None;

@@ -78,6 +78,11 @@ pub enum Input {
         /// Its index, once it is installed and nothing of the old log is left; `None` where it was not needed any more.
         answer: Answer<Option<Index>>,
     },
+    /// A snapshot that was wanted will not arrive: its transfer has broken off.
+    SnapshotAbandoned {
+        /// The group.
+        shard: ShardId,
+    },
     /// The applier has put a snapshot in the place of a group's state, durably.
     SnapshotInstalled {
         /// The group.

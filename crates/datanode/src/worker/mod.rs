@@ -123,7 +123,7 @@ impl Worker {
                 }
             }
             Input::LogDurable { ticket } => self.log_durable(ticket, turn),
-            Input::Applied(applied) => self.applied(applied, turn),
+            Input::Applied(applied) => self.applied(&applied, turn),
             Input::ApplyFailed { shard, detail } => self.stop(shard, detail, turn),
             Input::Fetched {
                 shard,
@@ -151,6 +151,9 @@ impl Worker {
                 answer,
             } => {
                 self.snapshot_offered(shard, from, term, index, answer, turn);
+            }
+            Input::SnapshotAbandoned { shard } => {
+                self.with_running(shard, turn, |group| group.installing = None);
             }
             Input::SnapshotReceived {
                 shard,
@@ -268,11 +271,10 @@ impl Worker {
         }
     }
 
-    fn applied(&mut self, applied: Applied, turn: &mut Turn) {
+    fn applied(&mut self, applied: &Applied, turn: &mut Turn) {
         let shard = applied.shard;
-        let checkpoints = applied.checkpoints.clone();
-        self.with_running(shard, turn, |group| group.applied(&applied));
-        for (index, hash) in checkpoints {
+        self.with_running(shard, turn, |group| group.applied(applied));
+        for &(index, hash) in &applied.checkpoints {
             self.own_checkpoint(shard, index, hash, turn);
         }
     }

@@ -40,7 +40,7 @@ impl TestTable {
 impl Cluster {
     pub(crate) async fn start(count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let coordination = Arc::new(Embedded::open(&dir.path().join("coordination")).unwrap());
+        let coordination = Arc::new(Embedded::open(dir.path().join("coordination")).unwrap());
         let mut cluster = Self {
             coordination,
             dir,

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::leaders::Leaders;
 use super::policy::{Event, Kind, Limits, Policy, Step};
-use crate::channel::{Answer, Nodes, NotSent, Outcome, Success};
 use crate::options::Timing;
+use links::{Answer, Nodes, NotSent, Outcome, Success};
 
 /// What is to be carried out, and by when.
 #[derive(Debug)]

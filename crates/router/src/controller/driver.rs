@@ -259,7 +259,7 @@ impl Hands {
             return failed;
         }
         let timeout = self.state.options.timing.destroy_timeout;
-        let ask = async |mut client: crate::channel::Client| {
+        let ask = async |mut client: links::Client| {
             client.destroy(DestroyRequest { table: table.0 }).await
         };
         match self.state.nodes.call(node, timeout, ask).await {

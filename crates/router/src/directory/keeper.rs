@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::{Directory, Found, Lookup, read, unavailable};
 use crate::attempt::leaders::Leaders;
-use crate::channel::Nodes;
+use links::Nodes;
 
 /// Before a failed read is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);

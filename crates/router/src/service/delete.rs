@@ -6,9 +6,9 @@ use api::{Error, convert};
 use tokio::time::Instant;
 
 use crate::attempt::policy::Kind;
-use crate::channel::Success;
 use crate::data::DataOperation;
 use crate::state::State;
+use links::Success;
 
 /// Removes one item, whether it exists or not.
 pub(crate) async fn delete(

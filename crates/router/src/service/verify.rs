@@ -14,9 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::attempt::policy::Kind;
 use crate::attempt::run::{End, Request, Reread};
-use crate::channel::Success;
 use crate::directory::TableEntry;
 use crate::state::State;
+use links::Success;
 
 /// Shards that are verified at the same time.
 const CONCURRENT_SHARDS: usize = 16;
@@ -123,7 +123,7 @@ async fn hash_of(
     let mut last = "it has not got to the checkpoint in time".to_owned();
     while Instant::now() < deadline {
         let left = deadline.saturating_duration_since(Instant::now());
-        let ask = async |mut client: crate::channel::Client| client.verify(request).await;
+        let ask = async |mut client: links::Client| client.verify(request).await;
         match state.nodes.call(node, left, ask).await {
             Ok(answer) if answer.index > 0 => return Ok(answer),
             Ok(_) => {}

@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use super::fake_node::{FakeNode, World};
 use super::flaky::Flaky;
 use super::within;
+use links::testing::{FakeNode, World};
 
 pub struct Cluster {
     pub store: Embedded,

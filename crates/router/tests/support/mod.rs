@@ -10,7 +10,6 @@
 )]
 
 pub mod cluster;
-pub mod fake_node;
 pub mod flaky;
 
 use std::time::Duration;

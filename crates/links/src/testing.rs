@@ -1,6 +1,8 @@
 //! A data node's gRPC interface without a data node: all nodes share one [`World`] that keeps the items, so that
 //! any of them answers as if it had asked the leader. Faults are set per node.
 
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -8,11 +8,8 @@ use model::NodeId;
 use tokio::time::timeout;
 
 use super::*;
-use fake_node::{FakeNode, Fault, World};
-
-#[allow(dead_code, missing_docs, unreachable_pub)]
-#[path = "../../tests/support/fake_node.rs"]
-mod fake_node;
+use crate::testing::{FakeNode, Fault, World};
+use crate::{Answer, Success};
 
 const NODE: NodeId = NodeId(1);
 
