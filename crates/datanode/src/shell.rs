@@ -266,16 +266,28 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// Takes what has queued up, waiting for the first. None when the queue ends.
-fn gather<T>(queue: &Receiver<Option<T>>, first: Option<T>, most: usize) -> Option<Vec<T>> {
-    let mut gathered = vec![first?];
-    while gathered.len() < most {
-        match queue.try_recv() {
-            Ok(Some(next)) => gathered.push(next),
-            Ok(None) | Err(_) => break,
+/// What had queued up.
+struct Gathered<T> {
+    work: Vec<T>,
+    /// The end of the queue stood behind the work. It is told once, so nobody may wait for it again.
+    ended: bool,
+}
+
+/// Takes what has queued up behind the first.
+fn gather<T>(queue: &Receiver<Option<T>>, first: Option<T>, most: usize) -> Gathered<T> {
+    let mut work = Vec::new();
+    let mut next = Ok(first);
+    loop {
+        match next {
+            Ok(Some(one)) => work.push(one),
+            Ok(None) => return Gathered { work, ended: true },
+            Err(_) => return Gathered { work, ended: false },
         }
+        if work.len() >= most {
+            return Gathered { work, ended: false };
+        }
+        next = queue.try_recv();
     }
-    Some(gathered)
 }
 
 fn write_log(
@@ -285,9 +297,7 @@ fn write_log(
     fail: &watch::Sender<Option<String>>,
 ) {
     while let Ok(first) = queue.recv() {
-        let Some(work) = gather(queue, first, SYNC_BATCHES) else {
-            return;
-        };
+        let Gathered { work, ended } = gather(queue, first, SYNC_BATCHES);
         let (mut jobs, mut own, mut done) = (Vec::new(), Vec::new(), Vec::new());
         for work in work {
             match work {
@@ -328,6 +338,9 @@ fn write_log(
                 let _ = fail.send(Some(format!("the log has failed: {error}")));
                 return;
             }
+        }
+        if ended {
+            return;
         }
     }
 }
@@ -427,12 +440,12 @@ impl Desk {
         let mut next_tick = Instant::now() + self.tick;
         loop {
             let wait = next_tick.saturating_duration_since(Instant::now());
-            let mut inputs = match inbox.recv_timeout(wait) {
-                Ok(first) => match gather(inbox, first, TURN_INPUTS) {
-                    Some(inputs) => inputs,
-                    None => return,
-                },
-                Err(RecvTimeoutError::Timeout) => Vec::new(),
+            let (mut inputs, ended) = match inbox.recv_timeout(wait) {
+                Ok(first) => {
+                    let gathered = gather(inbox, first, TURN_INPUTS);
+                    (gathered.work, gathered.ended)
+                }
+                Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = Instant::now();
@@ -443,6 +456,9 @@ impl Desk {
             }
             let outputs = self.worker.turn(inputs, self.clock.now());
             self.carry_out(outputs);
+            if ended {
+                return;
+            }
         }
     }
 
@@ -479,5 +495,34 @@ impl Desk {
             write,
         };
         let _ = self.log.send(Some(LogWork::Worker(job)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_queue_is_not_lost_behind_work() {
+        let (sender, queue) = std::sync::mpsc::channel();
+        for work in [Some(1), Some(2), None] {
+            sender.send(work).unwrap();
+        }
+        let gathered = gather(&queue, queue.recv().unwrap(), 10);
+        assert_eq!(gathered.work, [1, 2]);
+        assert!(gathered.ended);
+    }
+
+    #[test]
+    fn work_is_taken_up_to_the_bound_and_the_end_with_the_next_round() {
+        let (sender, queue) = std::sync::mpsc::channel();
+        for work in [Some(1), Some(2), None] {
+            sender.send(work).unwrap();
+        }
+        let gathered = gather(&queue, queue.recv().unwrap(), 2);
+        assert_eq!(gathered.work, [1, 2]);
+        assert!(!gathered.ended);
+        let gathered = gather(&queue, queue.recv().unwrap(), 2);
+        assert!(gathered.work.is_empty() && gathered.ended);
     }
 }
