@@ -90,6 +90,7 @@ async fn a_follower_whose_log_is_gone_comes_back_by_snapshot_though_killed_twice
                 "installed before kill {kill}, after {received} bytes"
             );
             if received > 4 << 20 {
+                eprintln!("kill {kill} after {received} bytes of {state}");
                 break;
             }
         }
