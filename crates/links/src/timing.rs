@@ -25,7 +25,7 @@ impl Default for Timing {
             keep_alive_interval: Duration::from_secs(2),
             keep_alive_timeout: Duration::from_secs(2),
             reconnect: (Duration::from_millis(50), Duration::from_secs(1)),
-            patience: Duration::from_secs(1),
+            patience: Duration::from_millis(500),
         }
     }
 }

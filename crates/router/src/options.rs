@@ -54,7 +54,7 @@ impl std::fmt::Debug for Options {
 pub struct Timing {
     /// For connections to data nodes.
     pub links: links::Timing,
-    /// For an answer to an operation before another replica is asked as well. Doubles with each replica.
+    /// For an answer to an operation before another replica is asked as well. Doubles with each round over all of them.
     pub attempt_timeout: Duration,
     /// The same for an eventual get, which every replica can answer at once.
     pub eventual_attempt_timeout: Duration,
@@ -83,7 +83,7 @@ impl Default for Timing {
         let millis = Duration::from_millis;
         Self {
             links: links::Timing::default(),
-            attempt_timeout: millis(1000),
+            attempt_timeout: millis(500),
             eventual_attempt_timeout: millis(300),
             round_backoff: (millis(10), millis(200)),
             unreachable_patience: millis(1000),

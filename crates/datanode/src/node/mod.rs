@@ -199,6 +199,7 @@ impl Opened {
         let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
         let quarantined = Arc::new(AtomicU32::new(0));
         let (destroy, destroy_requests) = mpsc::channel(64);
+        let (stop, stopping) = watch::channel(false);
         let service = Service {
             node,
             clock: options.clock.clone(),
@@ -211,8 +212,8 @@ impl Opened {
                 requests: destroy,
                 quarantined: quarantined.clone(),
             },
+            stop: stopping.clone(),
         };
-        let (stop, stopping) = watch::channel(false);
         let (health, health_seen) = watch::channel(Health::waiting("starting"));
         let now = options.clock.now().wall_millis;
         let keeper = Keeper {
@@ -299,14 +300,11 @@ async fn serve(service: Service, listener: TcpListener, mut stop: watch::Receive
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .add_service(service);
-    tokio::select! {
-        ended = server.serve_with_incoming(connections) => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the node can't serve any more");
-            }
-        }
-        // Streams live as long as their peers; they end with the task.
-        _ = stop.wait_for(|stop| *stop) => {}
+    let serving = server.serve_with_incoming_shutdown(connections, async move {
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the node can't serve any more");
     }
 }
 
@@ -357,8 +355,11 @@ impl DataNodeService {
         }
         let _ = self.stop.send(true);
         let _ = self.keeper.await;
-        let _ = self.server.await;
         self.peers.stop();
+        let mut server = self.server;
+        if tokio::time::timeout(FAREWELL, &mut server).await.is_err() {
+            server.abort();
+        }
         let (shell, store) = (self.shell, self.store);
         let ended = tokio::task::spawn_blocking(move || {
             shell.stop();

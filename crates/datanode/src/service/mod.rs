@@ -4,7 +4,7 @@ mod describe;
 mod operate;
 mod verify;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use api::internal::data_node_server::DataNode;
@@ -15,6 +15,7 @@ use api::internal::{
 use futures::{Stream, StreamExt};
 use model::{NodeId, TableId};
 use storage::state::StateStore;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::admission::Admission;
@@ -36,6 +37,8 @@ pub struct Service {
     pub(crate) store: Arc<dyn StateStore>,
     pub(crate) receiver: Receiver,
     pub(crate) destroyer: Destroyer,
+    /// True once the node goes down: streams end then, for they would never end by themselves.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 #[tonic::async_trait]
@@ -53,7 +56,7 @@ impl DataNode for Service {
         &self,
         request: Request<Streaming<PeerFrame>>,
     ) -> Result<Response<PeerEnd>, Status> {
-        let mut frames = request.into_inner();
+        let mut frames = pin!(request.into_inner().take_until(self.stopped()));
         while let Some(frame) = frames.next().await.transpose()? {
             self.take_frame(frame)?;
         }
@@ -64,10 +67,10 @@ impl DataNode for Service {
         &self,
         request: Request<Streaming<SnapshotFrame>>,
     ) -> Result<Response<SnapshotAnswer>, Status> {
-        self.receiver
-            .receive(request.into_inner())
-            .await
-            .map(Response::new)
+        tokio::select! {
+            answer = self.receiver.receive(request.into_inner()) => answer.map(Response::new),
+            () = self.stopped() => Err(Status::unavailable("the node goes down")),
+        }
     }
 
     async fn describe(
@@ -99,6 +102,15 @@ impl DataNode for Service {
 }
 
 impl Service {
+    /// Ends when the node goes down.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.clone();
+        async move {
+            // A sender that is gone means the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
     /// Gives a frame's messages to the workers of their groups.
     fn take_frame(&self, frame: PeerFrame) -> Result<(), Status> {
         if frame.to != self.node.0 {

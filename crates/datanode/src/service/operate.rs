@@ -3,7 +3,7 @@
 //! Eventual reads are answered right here. All else goes to the worker of its shard, and the answers gather in the stream's
 //! queue; the transport takes as many as there are whenever it can send, so batches form without a timer.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -38,7 +38,8 @@ impl Service {
             workers: self.workers.clone(),
             sink: Arc::new(Sink(sender)),
         };
-        tokio::spawn(intake.run(batches));
+        tokio::spawn(intake.run(batches.take_until(self.stopped())));
+        // Ends by itself when the intake has ended and every reply was given.
         Box::pin(Results {
             results,
             kept: None,
@@ -68,7 +69,8 @@ impl ReplySink for Sink {
 }
 
 impl Intake {
-    async fn run(self, mut batches: Streaming<OperationBatch>) {
+    async fn run(self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
+        let mut batches = pin!(batches);
         while let Some(Ok(batch)) = batches.next().await {
             self.take(batch);
         }

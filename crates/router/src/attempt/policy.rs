@@ -123,7 +123,7 @@ pub(crate) struct Policy {
     maybe_applied: bool,
     /// Whether the table was read again already.
     table_read: bool,
-    /// Attempts that were silent for too long; each doubles the patience.
+    /// Attempts that were silent for too long; each round of them doubles the patience.
     silent: u32,
     rounds: u32,
     /// When the last step's patience is over.
@@ -409,7 +409,9 @@ impl Policy {
     }
 
     fn patience(&self) -> Duration {
-        self.limits.attempt_timeout * 2u32.saturating_pow(self.silent.min(6))
+        // One round asks every replica at the same pace: all of them may be paused but the last.
+        let rounds = self.silent / (self.candidates.len() as u32).max(1);
+        self.limits.attempt_timeout * 2u32.saturating_pow(rounds.min(6))
     }
 
     fn backoff(&self) -> Duration {
