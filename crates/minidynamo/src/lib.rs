@@ -7,7 +7,7 @@
 //! | [`output`] | what commands print: text for people, JSON for scripts |
 //! | [`config`] | what roles are configured with: flag over environment over file over default |
 //! | [`roles`] | the processes of a cluster: `dev`, `router`, `datanode` |
-//! | [`bench`] | the load generator |
+//! | [`mod@bench`] | the load generator |
 //!
 //! Standard output is for results only: what a command was asked for, or the one line by which a role
 //! says that it can be used. Everything else goes to standard error.

@@ -1,6 +1,6 @@
 //! The processes of a cluster.
 //!
-//! Each role is started the same way (see [`process`]): configuration, log, admin HTTP, the service itself,
+//! Each role is started the same way (see `process`): configuration, log, admin HTTP, the service itself,
 //! one line on standard output once it can be used, and a clean end on SIGTERM or SIGINT. What differs
 //! stands in one file per role.
 
