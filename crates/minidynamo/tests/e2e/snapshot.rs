@@ -66,15 +66,15 @@ async fn a_follower_whose_log_is_gone_comes_back_by_snapshot_though_killed_twice
     let mut workload = Workload::start(options, cluster.router_addresses());
     let minutes = Duration::from_secs(120) * (keys / 500) as u32;
     workload.reach(keys + 8, minutes).await;
-    eventually("the log that it needs is gone", minutes, || async {
-        let first = replica(&cluster, present, shard).await?.first_index;
-        let gone = first > left_at + 1;
-        gone.then_some(())
-            .ok_or(format!("the log begins at {first}"))
+    let state = eventually("much state, and the log is gone", minutes, || async {
+        let leader = replica(&cluster, present, shard).await?;
+        let gone = leader.first_index > left_at + 1;
+        if gone && leader.bytes >= state_bytes as u64 {
+            return Ok(leader.bytes);
+        }
+        Err(format!("{leader:?}"))
     })
     .await;
-    let state = replica(&cluster, present, shard).await.unwrap().bytes;
-    assert!(state >= state_bytes as u64, "only {state} bytes of state");
 
     for kill in 0..2 {
         let before = bytes_below(&cluster.data_dir(away));
