@@ -72,7 +72,7 @@ async fn a_put_whose_answer_was_lost_is_sent_again_with_the_same_identity() {
 async fn a_put_whose_answers_are_all_lost_ends_as_unknown_at_the_deadline() {
     let router = FakeRouter::start([]).await;
     let proxy = LossyProxy::start(&router, usize::MAX).await;
-    let client = impatient(&[&proxy.url()], Duration::from_millis(500));
+    let client = impatient(&[&proxy.url()], Duration::from_millis(1500));
     let error = client.put("people", "ada", "v").await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::OutcomeUnknown), "{error}");
     assert!(!error.certainly_not_applied());

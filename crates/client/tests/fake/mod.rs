@@ -36,6 +36,13 @@ pub(crate) struct Script {
 }
 
 impl Script {
+    /// How many requests have arrived so far.
+    fn requests(&self) -> usize {
+        self.puts.lock().unwrap().len()
+            + self.creates.lock().unwrap().len()
+            + *self.gets.lock().unwrap()
+    }
+
     async fn act<M>(&self, request: &Request<M>) -> Result<(), Status> {
         let timeout = api::deadline::of_admin(request.metadata()).unwrap();
         self.timeouts.lock().unwrap().push(timeout);
@@ -209,8 +216,8 @@ impl Tables for Service {
     }
 }
 
-/// Forwards to a router, but drops the first connection once the script has seen a request: the request
-/// arrives and its answer is lost.
+/// Forwards to a router, but drops the first connections once a request has arrived over them: its answer is
+/// lost.
 pub(crate) struct LossyProxy {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -247,8 +254,9 @@ impl LossyProxy {
     }
 }
 
-/// With a script: nothing of what the server says gets through once a request has been seen.
+/// With a script: nothing of what the server says gets through once it has seen a request from here.
 async fn pipe(client: TcpStream, server: TcpStream, lossy: Option<Arc<Script>>) {
+    let before = lossy.as_ref().map_or(0, |script| script.requests());
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let up = tokio::spawn(async move {
@@ -256,12 +264,9 @@ async fn pipe(client: TcpStream, server: TcpStream, lossy: Option<Arc<Script>>) 
     });
     let mut buffer = [0; 16 * 1024];
     while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-        let seen = lossy.as_ref().is_some_and(|script| {
-            let requests = script.puts.lock().unwrap().len()
-                + script.creates.lock().unwrap().len()
-                + *script.gets.lock().unwrap();
-            requests > 0
-        });
+        let seen = lossy
+            .as_ref()
+            .is_some_and(|script| script.requests() > before);
         if seen || to_client.write_all(&buffer[..read]).await.is_err() {
             break;
         }
