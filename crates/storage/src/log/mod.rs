@@ -10,7 +10,7 @@
 //! │ header │ batch 1 │ 2     │ 3       │       │ header │ batch 4      │ mark │ (zeros)
 //! └────────┴─────────┴───────┴─────────┘       └────────┴──────────────┴──────┴─ ─ ─ ─ ─
 //!             a: append 1..=8                              b: hard state 3, vote 2
-//!             b: append 5..=6                              b: append 6..=7
+//!             b: reset 4, append 5..=6                     b: append 6..=7
 //!                                                          a: purge 8
 //! ```
 //!
