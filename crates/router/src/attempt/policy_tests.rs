@@ -310,7 +310,7 @@ fn a_silent_replica_is_kept_listening_to_beside_the_next() {
         .sends(A, 1000)
         .at(1000)
         .time_up()
-        .sends(B, 3000)
+        .sends(B, 2000)
         .at(1500)
         .succeeds(A)
         .done();
@@ -321,15 +321,15 @@ fn a_late_refusal_of_a_silent_replica_changes_nothing_for_the_current_one() {
     begin(Write)
         .at(1000)
         .time_up()
-        .sends(B, 3000)
+        .sends(B, 2000)
         .at(1500)
         .says(A, Reason::NoLeader)
-        .waits(3000)
-        .at(2000)
+        .waits(2000)
+        .at(1800)
         .says(B, Reason::NoQuorum)
-        .sends(C, 4000)
+        .sends(C, 2800)
         .says(C, Reason::NoQuorum)
-        .waits(2010);
+        .waits(1810);
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn a_write_whose_silent_attempt_was_refused_in_the_end_is_certain_again() {
     begin(Write)
         .at(1000)
         .time_up()
-        .sends(B, 3000)
+        .sends(B, 2000)
         .says(A, Reason::NoQuorum)
         .says(B, Reason::NoQuorum)
         .says(C, Reason::NoQuorum)
