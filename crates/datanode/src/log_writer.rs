@@ -15,13 +15,18 @@ pub struct LogWriter {
     log: Log,
 }
 
-/// A worker's batch.
+/// Records on their way to the log.
 #[derive(Debug)]
-pub struct LogJob {
-    /// Which worker.
-    pub worker: usize,
-    /// Its batch.
-    pub write: LogWrite,
+pub enum LogJob {
+    /// A worker's batch.
+    Worker {
+        /// Which worker.
+        worker: usize,
+        /// Its batch.
+        write: LogWrite,
+    },
+    /// The node's own, outside of any worker's order: replicas that come and go.
+    Own(Vec<Record>),
 }
 
 impl LogWriter {
@@ -30,21 +35,72 @@ impl LogWriter {
         Self { log }
     }
 
-    /// Writes batches and syncs once. What is durable then: the highest ticket of each worker among them.
+    /// Writes jobs in the order in which they came and syncs once. What is durable then: the highest ticket of each
+    /// worker among them.
+    ///
+    /// The order matters between the node's own records and a worker's, too: the last entries of a replica that is
+    /// destroyed may still be waiting here when the record comes that forgets it.
     pub fn run(&mut self, jobs: Vec<LogJob>) -> Result<BTreeMap<usize, u64>, LogError> {
         let mut tickets = BTreeMap::new();
         let mut records = Vec::new();
-        for LogJob { worker, write } in jobs {
-            tickets.insert(worker, write.ticket);
-            records.extend(write.records);
+        for job in jobs {
+            match job {
+                LogJob::Worker { worker, write } => {
+                    tickets.insert(worker, write.ticket);
+                    records.extend(write.records);
+                }
+                LogJob::Own(own) => records.extend(own),
+            }
         }
-        self.commit(&records)?;
+        self.log.write(&records)?;
+        self.log.sync()?;
         Ok(tickets)
     }
+}
 
-    /// Makes records of the node's own durable, outside of any worker's order.
-    pub fn commit(&mut self, records: &[Record]) -> Result<(), LogError> {
-        self.log.write(records)?;
-        self.log.sync()
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use model::{ShardId, TableId};
+    use storage::disk::RealDisk;
+    use storage::log::{LogEntry, LogOptions};
+
+    use super::*;
+
+    const GROUP: ShardId = ShardId {
+        table: TableId(1),
+        index: 0,
+    };
+
+    fn append(ticket: u64, index: u64) -> LogJob {
+        let entry = LogEntry {
+            index,
+            term: 1,
+            kind: 0,
+            payload: Bytes::from_static(b"x"),
+        };
+        let (group, entries) = (GROUP, vec![entry]);
+        LogJob::Worker {
+            worker: 0,
+            write: LogWrite {
+                ticket,
+                records: vec![Record::Append { group, entries }],
+            },
+        }
+    }
+
+    #[test]
+    fn entries_that_gather_before_their_group_is_forgotten_are_written_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Log::open(Arc::new(RealDisk), dir.path(), LogOptions::default()).unwrap();
+        let mut writer = LogWriter::new(open().0);
+        writer.run(vec![append(1, 1)]).unwrap();
+        let forget = LogJob::Own(vec![Record::Forget { group: GROUP }]);
+        let tickets = writer.run(vec![append(2, 2), forget]).unwrap();
+        assert_eq!(tickets, [(0, 2)].into());
+        drop(writer);
+        assert!(open().1.is_empty(), "nothing is left of the group");
     }
 }

@@ -69,12 +69,10 @@ struct Seat {
     applier: Sender<Option<ApplyJob>>,
 }
 
-enum LogWork {
-    Worker(LogJob),
-    Own {
-        records: Vec<Record>,
-        done: tokio::sync::oneshot::Sender<()>,
-    },
+struct LogWork {
+    job: LogJob,
+    /// Told when it is durable. Workers learn that from their inbox.
+    done: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 impl Workers {
@@ -220,7 +218,10 @@ impl Shell {
     /// Makes records durable that no worker has to do with: replicas that come and go.
     pub async fn write_log(&self, records: Vec<Record>) -> Result<(), String> {
         let (done, wait) = tokio::sync::oneshot::channel();
-        let _ = self.log.send(Some(LogWork::Own { records, done }));
+        let _ = self.log.send(Some(LogWork {
+            job: LogJob::Own(records),
+            done: Some(done),
+        }));
         wait.await.map_err(|_| "the log has failed".to_owned())
     }
 
@@ -298,38 +299,17 @@ fn write_log(
 ) {
     while let Ok(first) = queue.recv() {
         let Gathered { work, ended } = gather(queue, first, SYNC_BATCHES);
-        let (mut jobs, mut own, mut done) = (Vec::new(), Vec::new(), Vec::new());
-        for work in work {
-            match work {
-                LogWork::Worker(job) => jobs.push(job),
-                LogWork::Own {
-                    records,
-                    done: then,
-                } => {
-                    own.extend(records);
-                    done.push(then);
-                }
-            }
+        let (jobs, done): (Vec<_>, Vec<_>) =
+            work.into_iter().map(|work| (work.job, work.done)).unzip();
+        if jobs.is_empty() {
+            return;
         }
-        // The node's own records stand before and after a group's life, never within it.
-        let written = if own.is_empty() {
-            Ok(())
-        } else {
-            writer.commit(&own)
-        };
-        let durable = written.and_then(|()| {
-            if jobs.is_empty() {
-                Ok(BTreeMap::new())
-            } else {
-                writer.run(jobs)
-            }
-        });
-        match durable {
+        match writer.run(jobs) {
             Ok(tickets) => {
                 for (worker, ticket) in tickets {
                     workers.send_to(worker, Input::LogDurable { ticket });
                 }
-                for then in done {
+                for then in done.into_iter().flatten() {
                     let _ = then.send(());
                 }
             }
@@ -490,11 +470,11 @@ impl Desk {
     }
 
     fn write(&self, write: LogWrite) {
-        let job = LogJob {
+        let job = LogJob::Worker {
             worker: self.number,
             write,
         };
-        let _ = self.log.send(Some(LogWork::Worker(job)));
+        let _ = self.log.send(Some(LogWork { job, done: None }));
     }
 }
 
