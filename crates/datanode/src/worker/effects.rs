@@ -100,21 +100,18 @@ impl Running {
         let mut found = None;
         while self
             .waiting
-            .front()
-            .is_some_and(|waiting| waiting.index <= entry.index)
+            .first_key_value()
+            .is_some_and(|(&(index, _), _)| index <= entry.index)
         {
-            let Some(waiting) = self.waiting.pop_front() else {
+            let Some((place, waiters)) = self.waiting.pop_first() else {
                 break;
             };
-            if waiting.index == entry.index && waiting.term == entry.term {
-                let replies = waiting
-                    .waiters
-                    .into_iter()
-                    .map(|waiter| waiter.map(|w| w.reply));
+            if place == (entry.index, entry.term) {
+                let replies = waiters.into_iter().map(|waiter| waiter.map(|w| w.reply));
                 found = Some(replies.collect());
                 continue;
             }
-            for waiter in waiting.waiters.into_iter().flatten() {
+            for waiter in waiters.into_iter().flatten() {
                 waiter.reply.fail(leader, no_leader());
             }
         }

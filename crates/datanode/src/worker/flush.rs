@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::limits;
 use raft::{ReadToken, Refusal};
 
-use super::group::{Proposal, Running, Waiting, no_leader};
+use super::group::{Proposal, Running, Waiter, no_leader};
 use crate::admission::overloaded;
 use crate::clock::Now;
 use crate::machine::{Command, CommandBatch};
@@ -33,13 +33,11 @@ impl Running {
         }
     }
 
-    fn propose(&mut self, payload: Bytes, waiters: Vec<Option<super::group::Waiter>>) {
+    fn propose(&mut self, payload: Bytes, waiters: Vec<Option<Waiter>>) {
         match self.replica.propose(payload) {
-            Ok((term, index)) => self.waiting.push_back(Waiting {
-                index,
-                term,
-                waiters,
-            }),
+            Ok((term, index)) => {
+                self.waiting.insert((index, term), waiters);
+            }
             Err(refusal) => {
                 let leader = self.leader();
                 for waiter in waiters.into_iter().flatten() {

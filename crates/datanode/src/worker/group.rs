@@ -27,8 +27,10 @@ pub(super) struct Running {
     pub(super) quarantined: bool,
     /// Gathered in this turn, to be proposed.
     pub(super) proposals: Vec<Proposal>,
-    /// Proposed and not handed to the applier yet, in the order of their indexes.
-    pub(super) waiting: VecDeque<Waiting>,
+    /// Who waits for the commands of an entry that was proposed and is not on its way to the applier yet. By index *and*
+    /// term: what this leader proposes may stand where it proposed something else in an earlier term of its own, and
+    /// which of the two is committed shows only when the entry of that index is.
+    pub(super) waiting: BTreeMap<(Index, Term), Vec<Option<Waiter>>>,
     /// Gathered in this turn, to be confirmed.
     pub(super) reads: Vec<Read>,
     /// In a ReadIndex round.
@@ -68,13 +70,6 @@ pub(super) struct Waiter {
     pub(super) deadline_millis: u64,
 }
 
-/// An entry of the log and who waits for its commands.
-pub(super) struct Waiting {
-    pub(super) index: Index,
-    pub(super) term: Term,
-    pub(super) waiters: Vec<Option<Waiter>>,
-}
-
 /// A consistent read.
 pub(super) struct Read {
     pub(super) key: Key,
@@ -103,7 +98,7 @@ impl Running {
             replica,
             quarantined: false,
             proposals: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
             reads: Vec::new(),
             reading: BTreeMap::new(),
             confirmed: VecDeque::new(),
@@ -144,12 +139,8 @@ impl Running {
             .reading
             .values()
             .chain(self.confirmed.iter().map(|(_, reads)| reads));
-        self.in_flight = self
-            .waiting
-            .iter()
-            .map(|waiting| waiting.waiters.len())
-            .sum::<usize>()
-            + reads.map(Vec::len).sum::<usize>();
+        self.in_flight =
+            self.waiting.values().map(Vec::len).sum::<usize>() + reads.map(Vec::len).sum::<usize>();
     }
 
     /// Why there is no leader to ask.
@@ -166,11 +157,7 @@ impl Running {
     /// Answers those whose deadline has passed.
     pub(super) fn expire(&mut self, now_millis: u64) {
         let leader = self.leader();
-        for waiter in self
-            .waiting
-            .iter_mut()
-            .flat_map(|waiting| &mut waiting.waiters)
-        {
+        for waiter in self.waiting.values_mut().flatten() {
             if let Some(late) = waiter.take_if(|w| w.deadline_millis <= now_millis) {
                 let error =
                     Error::outcome_unknown("the deadline passed while the write was in the log");

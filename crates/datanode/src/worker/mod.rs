@@ -16,8 +16,8 @@
 //!
 //! # Life of a put
 //!
-//! [`requests`] takes it if this replica leads, else hands it on or refuses it. [`flush`] joins it with others into
-//! a proposal. [`effects`] sends the entry to the log and to the followers, and, once a majority has it
+//! `requests` takes it if this replica leads, else hands it on or refuses it. `flush` joins it with others into
+//! a proposal. `effects` sends the entry to the log and to the followers, and, once a majority has it
 //! durably, to the applier together with the caller's [`Reply`](crate::operation::Reply), which the applier answers.
 
 mod checkpoints;

@@ -82,7 +82,7 @@ impl Worker {
         // If entries beyond the snapshot are on their way to the applier already, the log has them and stays as it is.
         if index >= group.handed {
             // Dropped: whoever waited for an entry that the snapshot stands for can't be told how it ended.
-            group.waiting.retain(|waiting| waiting.index > index);
+            group.waiting.retain(|&(at, _), _| at > index);
             group.handed = index;
             group.durable = group.durable.max(index);
             group.replica.snapshot_installed(index, term, membership);

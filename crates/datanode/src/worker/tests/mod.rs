@@ -141,6 +141,43 @@ fn a_write_whose_entry_was_overwritten_is_certainly_not_applied() {
 }
 
 #[test]
+fn a_leader_of_two_terms_does_not_mix_up_what_it_proposed_in_each() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    lab.cut(leader);
+    let lost: Vec<_> = (0..5)
+        .map(|i| {
+            let lost = lab.ask(leader, put("a", &format!("lost-{i}")));
+            lab.settle();
+            lost
+        })
+        .collect();
+    lab.ticks(30);
+    let between = lab.leader_but(leader).expect("the others have elected one");
+    let third = lab.others(leader).into_iter().find(|n| *n != between);
+    lab.heal();
+    lab.ticks(4);
+    // Now it has cut off its own entries, has one of the other's in their place, and leads again.
+    lab.cut(third.expect("a third"));
+    lab.ticks(20);
+    lab.input(between, Input::HandOver);
+    lab.ticks(4);
+    assert_eq!(lab.status(leader).role, Some(Role::Leader));
+    for i in 0..5 {
+        let write = lab.ask(leader, put("a", &format!("kept-{i}")));
+        lab.settle();
+        assert!(
+            matches!(lab.answer(write), Some(Answer::Applied { .. })),
+            "{:?}",
+            lab.answer(write)
+        );
+    }
+    for lost in lost {
+        assert_eq!(lab.reason(lost), Some(Reason::NoLeader));
+    }
+}
+
+#[test]
 fn a_paused_leader_serves_nothing_stale_when_it_wakes() {
     let mut lab = Lab::new(3);
     let old = lab.elect();
