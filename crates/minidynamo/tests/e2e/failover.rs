@@ -45,7 +45,14 @@ async fn a_killed_leader_costs_no_confirmed_write_and_three_seconds_at_most() {
     let mut cluster = ClusterOptions::new(3, 2).alone().start().await;
     let tables = create_tables(&cluster).await;
     let minutes = Duration::from_secs(60 + puts as u64 / 200);
-    let mut workload = Workload::start(options(puts), cluster.router_addresses());
+    let mut workload = Workload::start(
+        WorkloadOptions {
+            // Each put has a key of its own: all of them must be there afterwards.
+            keys: puts,
+            ..options(puts)
+        },
+        cluster.router_addresses(),
+    );
 
     workload.reach(puts / 4, minutes).await;
     let node = busiest_leader(&cluster).await;
