@@ -34,7 +34,8 @@ pub struct Peers {
 
 struct Link {
     address: String,
-    channel: Channel,
+    /// For snapshots: on a connection of their own, so that no heartbeat waits behind one.
+    bulk: Channel,
     frames: mpsc::Sender<PeerFrame>,
     task: JoinHandle<()>,
 }
@@ -77,11 +78,13 @@ impl Peers {
     fn link(&self, node: NodeId, address: String, endpoint: &Endpoint) -> Link {
         let (frames, queue) = mpsc::channel(QUEUED_FRAMES);
         let _context = self.runtime.enter();
-        let channel = endpoint.connect_lazy();
-        let task = self.runtime.spawn(carry(node, channel.clone(), queue));
+        let task = self
+            .runtime
+            .spawn(carry(node, endpoint.connect_lazy(), queue));
+        let bulk = endpoint.connect_lazy();
         Link {
             address,
-            channel,
+            bulk,
             frames,
             task,
         }
@@ -117,12 +120,12 @@ impl Peers {
         let _ = link.frames.try_send(frame);
     }
 
-    /// A connection to a node, for a stream of its own.
+    /// A connection to a node for snapshots.
     pub fn client(&self, node: NodeId) -> Option<DataNodeClient<Channel>> {
         self.links
             .lock()
             .get(&node)
-            .map(|link| client(link.channel.clone()))
+            .map(|link| client(link.bulk.clone()))
     }
 
     /// Ends all links.
