@@ -9,7 +9,7 @@
 //! | hosted | | missing | stopped |
 //! | building | | | made again: it has never taken part |
 //! | destroying | | | destroyed to the end |
-//! | destroyed | | | remembered |
+//! | destroyed | | | remembered; of a state there is nothing but what a snapshot on its way in has left, which goes |
 //! | none | there | | the store was lost or is older than the log: the node does not start |
 
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ use raft::{Config, HardState, Index, Membership, Replica, ReplicaId, Restored, T
 use storage::keys::{self, Key};
 use storage::log::{LogEntry, LogReader, Read, RecoveredGroup};
 use storage::meta::{ReplicaRecord, ReplicaState};
-use storage::state::StateStore;
+use storage::snapshot::{destroy_shard, stored_shards};
+use storage::state::{StateStore, StoreError};
 
 use crate::machine::Machine;
 use crate::options::Tuning;
@@ -62,6 +63,7 @@ pub(super) fn recover(
              the store was lost or is older than the log"
         ));
     }
+    remove_leftovers(&**store, &records).map_err(|error| error.to_string())?;
     let mut found = BTreeMap::new();
     for (shard, record) in records {
         let group = groups.remove(&shard);
@@ -83,6 +85,21 @@ fn read_records(store: &dyn StateStore) -> Result<BTreeMap<ShardId, ReplicaRecor
         }
     }
     Ok(records)
+}
+
+/// Removes what a snapshot wrote for a replica that was destroyed while it was coming in. Its receiver does so when the
+/// transfer ends, unless the process ends first.
+fn remove_leftovers(
+    store: &dyn StateStore,
+    records: &BTreeMap<ShardId, ReplicaRecord>,
+) -> Result<(), StoreError> {
+    for shard in stored_shards(&*store.view())? {
+        let record = records.get(&shard);
+        if record.is_some_and(|record| record.state == ReplicaState::Destroyed) {
+            destroy_shard(store, shard)?;
+        }
+    }
+    Ok(())
 }
 
 fn restore(
@@ -188,5 +205,42 @@ pub(crate) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &T
         max_uncommitted_bytes: model::limits::MAX_NODE_BYTES / 2,
         // Different on each replica, so that they don't stand for election in step.
         seed: node.0 ^ shard.table.0.rotate_left(17) ^ u64::from(shard.index).rotate_left(43),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::TableId;
+    use storage::state::MemoryStore;
+
+    use super::*;
+
+    fn shard(index: u32) -> ShardId {
+        ShardId {
+            table: TableId(1),
+            index,
+        }
+    }
+
+    #[test]
+    fn what_a_snapshot_left_of_a_destroyed_replica_goes_and_nothing_else() {
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let record = |state| ReplicaRecord {
+            state,
+            voters: vec![NodeId(1)],
+            table_name: "people".parse().unwrap(),
+            created_millis: 0,
+        };
+        let records = [
+            (shard(0), record(ReplicaState::Destroyed)),
+            (shard(1), record(ReplicaState::Hosted)),
+        ];
+        // Shard 2 is one that nobody knows of.
+        for index in 0..3 {
+            Machine::create(store.clone(), shard(index), vec![NodeId(1)]).unwrap();
+        }
+        remove_leftovers(&*store, &records.into()).unwrap();
+        let left = stored_shards(&*store.view()).unwrap();
+        assert_eq!(left, [shard(1), shard(2)]);
     }
 }

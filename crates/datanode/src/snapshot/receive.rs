@@ -48,7 +48,10 @@ impl Receiver {
         }
     }
 
-    /// Takes a whole snapshot. The answer names the index that the replica is at then, or 0 if it was not wanted.
+    /// Takes a whole snapshot. The answer names the index that the replica is at then, or 0 if it was not wanted. Nothing
+    /// of a snapshot that breaks off or is not wanted any more stays.
+    ///
+    /// Not to be dropped half-way while the node goes on: what still writes then could meet the next snapshot.
     pub async fn receive<S>(&self, mut frames: S) -> Result<SnapshotAnswer, Status>
     where
         S: Stream<Item = Result<SnapshotFrame, Status>> + Unpin,
@@ -76,6 +79,7 @@ impl Receiver {
             Ok(generation) => generation,
             Err(status) => {
                 self.workers.send(shard, Input::SnapshotAbandoned { shard });
+                self.clean(shard).await;
                 return Err(status);
             }
         };
@@ -124,39 +128,29 @@ impl Receiver {
         wait.await.ok()
     }
 
-    /// Writes the chunks into a generation of their own. If the sender gives up, nothing of it stays.
+    /// Writes the chunks into a generation of their own.
     async fn take_in<S>(&self, start: &SnapshotStart, mut frames: S) -> Result<u32, Status>
     where
         S: Stream<Item = Result<SnapshotFrame, Status>> + Unpin,
     {
         let header = SnapshotHeader::decode(&start.header).map_err(refused)?;
+        let offered = (start.table, start.shard, start.index);
+        if (header.shard.table.0, header.shard.index, header.index()) != offered {
+            return Err(Status::invalid_argument(
+                "the snapshot is not the one that was offered",
+            ));
+        }
         let store = self.store.clone();
         let mut sink = blocking(move || SnapshotSink::begin(store, header))
             .await?
             .map_err(refused)?;
-        loop {
-            let frame = match frames.next().await.transpose() {
-                Ok(Some(SnapshotFrame {
-                    kind: Some(Kind::Chunk(chunk)),
-                })) => chunk,
-                Ok(None) => break,
-                Ok(Some(_)) => {
-                    blocking(move || sink.abandon()).await?.map_err(refused)?;
-                    return Err(Status::invalid_argument("a snapshot goes on with chunks"));
-                }
-                Err(status) => {
-                    blocking(move || sink.abandon()).await?.map_err(refused)?;
-                    return Err(status);
-                }
+        while let Some(frame) = frames.next().await.transpose()? {
+            let Some(Kind::Chunk(chunk)) = frame.kind else {
+                return Err(Status::invalid_argument("a snapshot goes on with chunks"));
             };
             let added = blocking(move || {
-                match SnapshotChunk::decode(frame).and_then(|chunk| sink.add(chunk)) {
-                    Ok(()) => Ok(sink),
-                    Err(error) => {
-                        let _ = sink.abandon();
-                        Err(error)
-                    }
-                }
+                let added = SnapshotChunk::decode(chunk).and_then(|chunk| sink.add(chunk));
+                added.map(|()| sink)
             });
             sink = added.await?.map_err(refused)?;
         }
