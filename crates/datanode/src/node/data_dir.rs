@@ -13,6 +13,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use model::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,11 @@ const FORMAT: u32 = 1;
 pub(super) struct DataDir {
     path: PathBuf,
     identity: Identity,
-    // Locked as long as it is open.
-    _lock: File,
+    lock: DirLock,
 }
+
+/// The directory is locked as long as one of these is there: whoever writes to it holds one.
+pub(super) type DirLock = Arc<File>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Identity {
@@ -127,13 +130,18 @@ impl DataDir {
         Ok(Self {
             path: path.to_owned(),
             identity,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
     /// The node's id.
     pub(super) fn node(&self) -> NodeId {
         self.identity.node
+    }
+
+    /// The lock, for those who use the directory for longer than this lives.
+    pub(super) fn lock(&self) -> DirLock {
+        self.lock.clone()
     }
 
     /// Where the log is.
@@ -232,11 +240,19 @@ mod tests {
     #[test]
     fn a_directory_in_use_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let _first = DataDir::open(dir.path(), NodeId(1)).unwrap();
-        assert!(matches!(
-            DataDir::open(dir.path(), NodeId(1)),
-            Err(DataDirError::InUse(_))
-        ));
+        let in_use = || {
+            matches!(
+                DataDir::open(dir.path(), NodeId(1)),
+                Err(DataDirError::InUse(_))
+            )
+        };
+        let first = DataDir::open(dir.path(), NodeId(1)).unwrap();
+        assert!(in_use());
+        let lock = first.lock();
+        drop(first);
+        assert!(in_use(), "somebody still writes to it");
+        drop(lock);
+        assert!(!in_use());
     }
 
     #[test]

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 
-use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
+use self::data_dir::{DataDir, DirLock};
 use self::keeper::{DestroyRequest, Keeper};
 use self::plan::Wanted;
 #[cfg(test)]
@@ -91,6 +91,8 @@ pub struct DataNodeService {
     admission: Admission,
     server: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    /// Until the threads have ended: the keeper ends before them.
+    _lock: DirLock,
 }
 
 /// Starts a data node: opens its directory, listens, and begins to look for the coordination store.
@@ -136,6 +138,11 @@ fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
     let store = FjallStore::open(&data_dir.store(), &FjallOptions::default())
         .map_err(|error| unusable(error.to_string()))?;
     let store: Arc<dyn StateStore> = Arc::new(store);
+    // What is read from it may have come from the page cache only, and a log that is found to be behind it begins anew
+    // after it.
+    store
+        .persist()
+        .map_err(|error| unusable(error.to_string()))?;
     let (log, groups) = Log::open(Arc::new(RealDisk), &data_dir.log(), LogOptions::default())
         .map_err(|error| unusable(error.to_string()))?;
     let node = data_dir.node();
@@ -252,6 +259,7 @@ impl Opened {
             wanted: Wanted::default(),
         };
         let (fail, failed) = watch::channel(None);
+        let lock = keeper.data_dir.lock();
         let server = tokio::spawn(serve(service, listener, stopping));
         let keeper = tokio::spawn(keep(keeper, shell.failed(), fail));
         Ok(DataNodeService {
@@ -267,6 +275,7 @@ impl Opened {
             admission,
             server,
             keeper,
+            _lock: lock,
         })
     }
 }
@@ -421,7 +430,7 @@ pub(crate) struct Destroyer {
 
 impl Destroyer {
     /// Whether nothing of the table is left on this node. False also where the deletion can't be confirmed to have been
-    /// decided.
+    /// decided, at once where there is no session to ask in.
     pub(crate) async fn destroy(&self, table: TableId) -> bool {
         let (answer, wait) = oneshot::channel();
         if self.requests.send((table, answer)).await.is_err() {
