@@ -4,6 +4,7 @@
 //! serving; when a session is lost, it starts another one and compares everything anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,14 +107,17 @@ impl Keeper {
         tokio::select! {
             session = self.coordination.connect() => Ok(session?),
             _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopped),
+            never = refuse(&mut self.destroy) => match never {},
         }
     }
 
     /// Waits a little; true if the node is to stop.
     async fn pause(&mut self) -> bool {
-        tokio::time::timeout(RETRY, self.stop.wait_for(|stop| *stop))
-            .await
-            .is_ok()
+        tokio::select! {
+            () = tokio::time::sleep(RETRY) => false,
+            _ = self.stop.wait_for(|stop| *stop) => true,
+            never = refuse(&mut self.destroy) => match never {},
+        }
     }
 
     /// Says what is wrong. A node that was ready stays so: what it holds it serves.
@@ -178,7 +182,8 @@ impl Keeper {
                     let _ = answer.send(destroyed?);
                 }
                 _ = compare.tick() => {
-                    self.compare().await?;
+                    self.read_tables(store, Change::Everything).await?;
+                    self.converge(store).await?;
                 }
             }
         }
@@ -282,6 +287,14 @@ impl Keeper {
         }
         Ok(decided && self.replicas.of_table(table).is_empty())
     }
+}
+
+/// Without a session nobody can say that a deletion was decided.
+async fn refuse(requests: &mut mpsc::Receiver<DestroyRequest>) -> Infallible {
+    while let Some((_, answer)) = requests.recv().await {
+        let _ = answer.send(false);
+    }
+    std::future::pending().await
 }
 
 struct Watches {
