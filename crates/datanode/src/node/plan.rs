@@ -4,12 +4,12 @@
 //! difference. **Only a tombstone destroys**: a table that is merely not listed, because the coordination store is empty,
 //! older or another one, costs no byte.
 //!
-//! | the table is | nothing held | held | destroyed before |
-//! |---|---|---|---|
-//! | listed, and this node has a place in the shard | create | start | nothing: it is never built again |
-//! | listed, but unreadable | – | as it is | – |
-//! | tombstoned | confirm | destroy, confirm | confirm |
-//! | neither | – | quarantine | – |
+//! | the table is | nothing held | half made | held | destroyed before |
+//! |---|---|---|---|---|
+//! | listed, and this node has a place in the shard | create | create | start | nothing: it is never built again |
+//! | listed, but unreadable | – | – | as it is | – |
+//! | tombstoned | confirm | destroy, confirm | destroy, confirm | confirm |
+//! | neither | – | – | quarantine | – |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,8 @@ pub(super) struct Wanted {
 /// How a node stands to a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
+    /// The replica was being made when that failed or the process ended. It has never taken part.
+    HalfMade,
     /// The replica is on disk and was not started.
     Dormant,
     /// The replica takes part.
@@ -69,7 +71,8 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
         .collect();
     for (&shard, &nodes) in &ours {
         // A table that is listed and tombstoned can't be: the one is written with the other's removal.
-        if !held.contains_key(&shard) && !wanted.tombstones.contains(&shard.table) {
+        let to_be_made = matches!(held.get(&shard), None | Some(Standing::HalfMade));
+        if to_be_made && !wanted.tombstones.contains(&shard.table) {
             plan.create.insert(shard, nodes.clone());
         }
     }
@@ -90,7 +93,7 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
             Standing::Running if !ours.contains_key(&shard) => {
                 plan.quarantine.insert(shard);
             }
-            Standing::Dormant | Standing::Quarantined | Standing::Running => {}
+            Standing::HalfMade | Standing::Dormant | Standing::Quarantined | Standing::Running => {}
         }
     }
     plan
@@ -150,8 +153,10 @@ mod tests {
 
     #[test]
     fn a_listed_shard_with_a_place_here_is_created_and_no_other() {
-        let plan = plan(ME, &listed(), &BTreeMap::new());
-        assert_eq!(plan.create.keys().collect::<Vec<_>>(), [&shard(0)]);
+        for held in [BTreeMap::new(), held(Standing::HalfMade)] {
+            let plan = plan(ME, &listed(), &held);
+            assert_eq!(plan.create.keys().collect::<Vec<_>>(), [&shard(0)]);
+        }
     }
 
     #[test]
@@ -171,7 +176,9 @@ mod tests {
     #[test]
     fn a_list_without_the_table_destroys_nothing() {
         let empty = Wanted::default();
-        assert_eq!(plan(ME, &empty, &held(Standing::Dormant)), Plan::default());
+        for standing in [Standing::Dormant, Standing::HalfMade] {
+            assert_eq!(plan(ME, &empty, &held(standing)), Plan::default());
+        }
         let plan = plan(ME, &empty, &held(Standing::Running));
         assert_eq!(
             plan,
@@ -196,7 +203,12 @@ mod tests {
 
     #[test]
     fn only_a_tombstone_destroys_and_it_is_confirmed() {
-        for standing in [Standing::Dormant, Standing::Running, Standing::Quarantined] {
+        for standing in [
+            Standing::HalfMade,
+            Standing::Dormant,
+            Standing::Running,
+            Standing::Quarantined,
+        ] {
             let plan = plan(ME, &tombstoned(), &held(standing));
             assert_eq!(
                 (plan.destroy.len(), plan.confirm.len()),

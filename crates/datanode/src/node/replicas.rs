@@ -72,22 +72,20 @@ impl Replicas {
             clock,
             quarantined,
         } = hands;
-        let held = found.into_iter().filter_map(|(shard, found)| {
+        let held = found.into_iter().map(|(shard, found)| {
             let standing = match found.record.state {
-                ReplicaState::Building => return None,
+                ReplicaState::Building => Standing::HalfMade,
                 ReplicaState::Hosted => Standing::Dormant,
                 ReplicaState::Destroying => Standing::HalfDestroyed,
                 ReplicaState::Destroyed => Standing::Destroyed,
             };
             let Found { record, replica } = found;
-            Some((
-                shard,
-                Held {
-                    standing,
-                    record,
-                    dormant: replica,
-                },
-            ))
+            let held = Held {
+                standing,
+                record,
+                dormant: replica,
+            };
+            (shard, held)
         });
         let held = held.collect();
         Self {
@@ -147,11 +145,9 @@ impl Replicas {
         };
         match held.dormant.take() {
             Some(Ok(ready)) => join_worker(&self.workers, shard, ready),
-            Some(Err(detail)) => {
-                tracing::error!(%shard, detail, "a replica can't run");
-                self.workers
-                    .send(shard, Input::AddStopped { shard, detail });
-            }
+            Some(Err(detail)) => self
+                .workers
+                .send(shard, Input::AddStopped { shard, detail }),
             None => self.workers.send(
                 shard,
                 Input::Quarantine {
@@ -204,6 +200,14 @@ impl Replicas {
             return Ok(());
         }
         self.save(&records).await?;
+        for (&shard, record) in &records {
+            let held = Held {
+                standing: Standing::HalfMade,
+                record: record.clone(),
+                dormant: None,
+            };
+            self.held.insert(shard, held);
+        }
         let empty_groups = records.keys().flat_map(|&group| {
             // What an earlier attempt may have left was never used.
             [
