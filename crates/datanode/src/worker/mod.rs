@@ -181,7 +181,8 @@ impl Worker {
                 turn.touched.insert(shard);
             }
             Input::AddStopped { shard, detail } => {
-                self.groups.insert(shard, Group::Stopped(detail));
+                self.groups.insert(shard, Group::Stopped(detail.clone()));
+                turn.outputs.stopped.push((shard, detail));
             }
             Input::Quarantine { shard, quarantined } => {
                 if self.with_running(shard, turn, |group| group.quarantined = quarantined) {
@@ -219,12 +220,13 @@ impl Worker {
             let now = turn.now;
             let interval = self.tuning.checkpoint_interval_millis;
             self.with_running(shard, turn, |group| {
+                // In quarantine, too: whoever was waiting when it began is told in time.
+                group.expire(now.monotonic_millis);
                 if group.quarantined {
                     return;
                 }
                 group.keep_installing();
                 group.replica.tick();
-                group.expire(now.monotonic_millis);
                 group.regular_checkpoint(now.monotonic_millis, interval);
             });
         }

@@ -39,6 +39,7 @@ pub(super) struct Lab {
     millis: u64,
     persisting: bool,
     snapshots: usize,
+    stopped: Vec<NodeId>,
     trace: String,
 }
 
@@ -77,6 +78,7 @@ impl Lab {
             millis: START_MILLIS,
             persisting: false,
             snapshots: 0,
+            stopped: Vec::new(),
             trace: String::new(),
         }
     }
@@ -147,6 +149,7 @@ impl Lab {
             self.network.push_back((id, to, messages));
         }
         self.snapshots += outputs.snapshots.len();
+        self.stopped.extend(outputs.stopped.iter().map(|_| id));
         for (to, mut request) in outputs.forward {
             request.forwarded = true;
             self.input(to, Input::Requests(vec![request]));
@@ -330,6 +333,11 @@ impl Lab {
 
     pub(super) fn persist_stores(&mut self, persisting: bool) {
         self.persisting = persisting;
+    }
+
+    /// The nodes whose readers were told that their replica has stopped.
+    pub(super) fn stopped(&self) -> &[NodeId] {
+        &self.stopped
     }
 
     pub(super) fn snapshots_asked(&self) -> usize {

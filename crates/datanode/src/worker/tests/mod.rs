@@ -243,6 +243,50 @@ fn a_quarantined_replica_serves_nothing_says_nothing_and_comes_back() {
 }
 
 #[test]
+fn whoever_waits_at_a_replica_that_goes_into_quarantine_is_told_in_time() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    for other in lab.others(leader) {
+        lab.cut(other);
+    }
+    let (write, read) = (lab.ask(leader, put("a", "1")), lab.ask(leader, get("a")));
+    lab.settle();
+    lab.input(
+        leader,
+        Input::Quarantine {
+            shard: lab::SHARD,
+            quarantined: true,
+        },
+    );
+    lab.ticks(99);
+    assert_eq!(lab.answer(write), None, "it may yet be applied");
+    lab.ticks(1);
+    assert_eq!(lab.reason(write), Some(Reason::OutcomeUnknown));
+    assert_eq!(lab.reason(read), Some(Reason::NoLeader));
+}
+
+#[test]
+fn a_replica_that_cant_run_says_so_to_whoever_asks() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let [odd, _] = lab.others(leader);
+    lab.remove(odd);
+    let detail = "its state is missing".to_owned();
+    lab.input(
+        odd,
+        Input::AddStopped {
+            shard: lab::SHARD,
+            detail,
+        },
+    );
+    lab.settle();
+    assert_eq!(lab.stopped(), [odd], "eventual reads don't ask the worker");
+    let refused = lab.ask(odd, get("a"));
+    lab.settle();
+    assert_eq!(lab.reason(refused), Some(Reason::Corruption));
+}
+
+#[test]
 fn a_replica_whose_content_differs_from_the_majoritys_stops() {
     let mut lab = Lab::new(3);
     let leader = lab.elect();
@@ -278,6 +322,12 @@ fn without_a_majority_of_equal_contents_a_shard_refuses_until_one_is_found() {
     lab.settle();
     assert_eq!(lab.reason(write), Some(Reason::NoQuorum));
     assert_eq!(lab.reason(read), Some(Reason::NoQuorum));
+    let compared = lab.ask(leader, Operation::Checkpoint { verify_id: 7 });
+    lab.settle();
+    assert!(
+        matches!(lab.answer(compared), Some(Answer::Applied { .. })),
+        "an operator must be able to look at the replicas"
+    );
     for node in [first, second, leader] {
         lab.report_content(leader, node, u64::MAX / 2 + 1, 4);
     }
