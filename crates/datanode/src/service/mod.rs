@@ -70,13 +70,13 @@ impl DataNode for Service {
         let (receiver, stopped) = (self.receiver.clone(), self.stopped());
         // In a task of its own: this call is dropped as soon as the sender goes away, and what was received must be
         // cleaned up before the shard may receive again.
-        let received = tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             tokio::select! {
                 answer = receiver.receive(request.into_inner()) => answer,
                 () = stopped => Err(Status::unavailable("the node goes down")),
             }
         });
-        match received.await {
+        match task.await {
             Ok(answer) => answer.map(Response::new),
             Err(error) => Err(Status::aborted(error.to_string())),
         }

@@ -2,16 +2,20 @@
 //!
 //! Eventual reads are answered right here. All else goes to the worker of its shard, and the answers gather in the stream's
 //! queue; the transport takes as many as there are whenever it can send, so batches form without a timer.
+//!
+//! A caller that asks and doesn't fetch the answers is not listened to until it does: a short question may have an answer
+//! of 400 KiB.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use api::Error;
 use api::internal::{self, OperationBatch, OperationResult, ResultBatch};
 use futures::{Stream, StreamExt};
 use model::{NodeId, ShardId, TableId, limits};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
 use super::Service;
@@ -24,6 +28,8 @@ use crate::worker::Input;
 
 /// A frame of answers takes no further one beyond so many bytes.
 const FRAME_BYTES: usize = limits::MAX_MESSAGE_BYTES / 4;
+/// With so many bytes of answers waiting to be fetched, a stream takes no further operation.
+const BACKLOG_BYTES: usize = 2 * limits::MAX_MESSAGE_BYTES;
 
 impl Service {
     pub(super) fn start_operating(
@@ -31,18 +37,30 @@ impl Service {
         batches: Streaming<OperationBatch>,
     ) -> <Self as internal::data_node_server::DataNode>::OperateStream {
         let (sender, results) = mpsc::unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
         let intake = Intake {
             clock: self.clock.clone(),
             admission: self.admission.clone(),
             hosted: self.hosted.clone(),
             workers: self.workers.clone(),
-            sink: Arc::new(Sink(sender)),
+            sink: Arc::new(Sink {
+                results: sender,
+                backlog: backlog.clone(),
+            }),
+            backlog: backlog.clone(),
         };
-        tokio::spawn(intake.run(batches.take_until(self.stopped())));
+        let stopped = self.stopped();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = intake.run(batches) => {}
+                () = stopped => {}
+            }
+        });
         // Ends by itself when the intake has ended and every reply was given.
         Box::pin(Results {
-            results,
+            queue: results,
             kept: None,
+            backlog,
         })
     }
 }
@@ -54,17 +72,61 @@ struct Intake {
     hosted: Hosted,
     workers: Workers,
     sink: Arc<dyn ReplySink>,
+    backlog: Arc<Backlog>,
 }
 
-/// The queue of answers. It is unbounded because what is in flight is bounded.
-struct Sink(mpsc::UnboundedSender<OperationResult>);
+/// The queue of answers. It has no bound of its own, for those who answer must not wait: what is in flight has one, and
+/// nothing is taken on while there is a backlog.
+struct Sink {
+    results: mpsc::UnboundedSender<OperationResult>,
+    backlog: Arc<Backlog>,
+}
+
+/// The answers of a stream that were given and not fetched.
+#[derive(Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    /// Nobody will fetch them.
+    gone: AtomicBool,
+    shrunk: Notify,
+}
+
+impl Backlog {
+    fn grow(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, bytes: usize) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before >= BACKLOG_BYTES && before - bytes < BACKLOG_BYTES {
+            self.shrunk.notify_one();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= BACKLOG_BYTES
+    }
+
+    /// Waits until it is no longer full. False if the caller is gone.
+    async fn room(&self) -> bool {
+        while self.is_full() && !self.gone.load(Ordering::Relaxed) {
+            self.shrunk.notified().await;
+        }
+        !self.gone.load(Ordering::Relaxed)
+    }
+
+    fn abandon(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.shrunk.notify_one();
+    }
+}
 
 impl ReplySink for Sink {
     fn answer(&self, correlation: u64, leader: Option<NodeId>, answer: Answer) {
+        let result = operation::encode_answer(correlation, leader, answer);
+        self.backlog.grow(result_bytes(&result));
         // Nobody is there any more: the caller learns that from the end of the stream.
-        let _ = self
-            .0
-            .send(operation::encode_answer(correlation, leader, answer));
+        let _ = self.results.send(result);
     }
 }
 
@@ -72,14 +134,23 @@ impl Intake {
     async fn run(self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
         let mut batches = pin!(batches);
         while let Some(Ok(batch)) = batches.next().await {
-            self.take(batch);
+            if !self.take(batch).await {
+                return;
+            }
         }
     }
 
-    fn take(&self, batch: OperationBatch) {
+    /// Takes a batch on, with pauses while there is a backlog. False if the caller is gone.
+    async fn take(&self, batch: OperationBatch) -> bool {
         let now = self.clock.now().monotonic_millis;
         let mut seats: Vec<Vec<Request>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
         for operation in batch.operations {
+            if self.backlog.is_full() {
+                self.hand_in(&mut seats);
+                if !self.backlog.room().await {
+                    return false;
+                }
+            }
             let correlation = operation.correlation;
             match self.admit(operation, now) {
                 Ok(Some(request)) => {
@@ -91,7 +162,14 @@ impl Intake {
                 Err(error) => self.sink.answer(correlation, None, Answer::Failed(error)),
             }
         }
-        for (seat, requests) in seats.into_iter().enumerate().filter(|(_, r)| !r.is_empty()) {
+        self.hand_in(&mut seats);
+        true
+    }
+
+    /// Gives the workers what was gathered for them.
+    fn hand_in(&self, seats: &mut [Vec<Request>]) {
+        for (seat, requests) in seats.iter_mut().enumerate().filter(|(_, r)| !r.is_empty()) {
+            let requests = std::mem::take(requests);
             self.workers.send_to(seat, Input::Requests(requests));
         }
     }
@@ -134,9 +212,16 @@ impl Intake {
 
 /// The outgoing half of a stream.
 struct Results {
-    results: mpsc::UnboundedReceiver<OperationResult>,
+    queue: mpsc::UnboundedReceiver<OperationResult>,
     /// Taken from the queue and too large for the last frame.
     kept: Option<OperationResult>,
+    backlog: Arc<Backlog>,
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        self.backlog.abandon();
+    }
 }
 
 impl Stream for Results {
@@ -150,8 +235,9 @@ impl Stream for Results {
             results.push(kept);
         }
         loop {
-            match self.results.poll_recv(context) {
+            match self.queue.poll_recv(context) {
                 Poll::Ready(Some(result)) => {
+                    self.backlog.shrink(result_bytes(&result));
                     bytes += result_bytes(&result);
                     if bytes > FRAME_BYTES && !results.is_empty() {
                         self.kept = Some(result);
@@ -173,5 +259,52 @@ fn result_bytes(result: &OperationResult) -> usize {
     match &result.kind {
         Some(internal::operation_result::Kind::Found(found)) => found.value.len() + 64,
         _ => 128,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_that_does_not_fetch_is_listened_to_again_once_it_does() {
+        let (sender, results) = mpsc::unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
+        let sink = Sink {
+            results: sender,
+            backlog: backlog.clone(),
+        };
+        let mut fetched = Results {
+            queue: results,
+            kept: None,
+            backlog: backlog.clone(),
+        };
+        let answer = Answer::Found {
+            value: vec![0; limits::MAX_VALUE_BYTES].into(),
+            version: 1,
+        };
+        let mut given = 0;
+        while backlog.room().now_or_never().is_some() {
+            sink.answer(given, None, answer.clone());
+            given += 1;
+        }
+        let unfetched = given as usize * limits::MAX_VALUE_BYTES;
+        assert!(unfetched.abs_diff(BACKLOG_BYTES) <= 2 * limits::MAX_VALUE_BYTES);
+        {
+            let mut room = pin!(backlog.room());
+            assert_eq!(room.as_mut().now_or_never(), None);
+            let frame = fetched.next().await.unwrap().unwrap();
+            assert!(!frame.results.is_empty());
+            assert!(room.await, "fetching wakes whoever waits");
+        }
+        while backlog.room().now_or_never().is_some() {
+            sink.answer(given, None, answer.clone());
+            given += 1;
+        }
+        let room = backlog.room();
+        drop(fetched);
+        assert!(!room.await, "the caller is gone");
     }
 }
