@@ -7,13 +7,17 @@
 //! | the table is | nothing held | half made | held | destroyed before |
 //! |---|---|---|---|---|
 //! | listed, and this node has a place in the shard | create | create | start | nothing: it is never built again |
+//! | listed as `deleting`, likewise | – | – | start | – |
 //! | listed, but unreadable | – | – | as it is | – |
 //! | tombstoned | confirm | destroy, confirm | destroy, confirm | confirm |
 //! | neither | – | – | quarantine | – |
+//!
+//! A node that holds nothing of a table in `deleting` may have said so already, and there will be no tombstone for it: what it
+//! made now would stay for ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{NodeId, ShardId, Table, TableId};
+use model::{NodeId, ShardId, Table, TableId, TableState};
 
 /// What the coordination store says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,9 +74,11 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
         .map(|(id, shard)| (id, &shard.nodes))
         .collect();
     for (&shard, &nodes) in &ours {
+        let lacks = matches!(held.get(&shard), None | Some(Standing::HalfMade));
+        let table = wanted.tables.get(&shard.table);
+        let stays = table.is_some_and(|table| table.state != TableState::Deleting);
         // A table that is listed and tombstoned can't be: the one is written with the other's removal.
-        let to_be_made = matches!(held.get(&shard), None | Some(Standing::HalfMade));
-        if to_be_made && !wanted.tombstones.contains(&shard.table) {
+        if lacks && stays && !wanted.tombstones.contains(&shard.table) {
             plan.create.insert(shard, nodes.clone());
         }
     }
@@ -102,7 +108,7 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{HashRange, Shard, TableState};
+    use model::{HashRange, Shard};
 
     const ME: NodeId = NodeId(1);
 
@@ -157,6 +163,22 @@ mod tests {
             let plan = plan(ME, &listed(), &held);
             assert_eq!(plan.create.keys().collect::<Vec<_>>(), [&shard(0)]);
         }
+    }
+
+    #[test]
+    fn nothing_is_made_of_a_table_that_is_being_deleted() {
+        let mut deleting = listed();
+        for table in deleting.tables.values_mut() {
+            table.state = TableState::Deleting;
+        }
+        for held in [BTreeMap::new(), held(Standing::HalfMade)] {
+            assert_eq!(plan(ME, &deleting, &held), Plan::default());
+        }
+        assert_eq!(
+            plan(ME, &deleting, &held(Standing::Dormant)).start,
+            [shard(0)].into(),
+            "what is there takes part in sealing it"
+        );
     }
 
     #[test]
