@@ -193,6 +193,7 @@ impl Intake {
             self.sink.answer(operation.correlation, None, answer);
             return Ok(None);
         }
+        let timeout = u64::from(operation.timeout_millis).min(limits::MAX_DATA_DEADLINE_MILLIS);
         let permit = self.admission.admit(decoded.bytes())?;
         let reply = Reply::new(
             self.sink.clone(),
@@ -203,7 +204,7 @@ impl Intake {
         Ok(Some(Request {
             shard,
             operation: decoded,
-            deadline_millis: now + u64::from(operation.timeout_millis),
+            deadline_millis: now + timeout,
             forwarded: operation.forwarded,
             reply,
         }))
