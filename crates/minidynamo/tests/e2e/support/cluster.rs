@@ -1,6 +1,6 @@
 //! A cluster of real processes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -179,6 +179,12 @@ impl Cluster {
         eventually(&what, Duration::from_secs(30), || async {
             let described = tables.describe(table, true).await;
             let described = described.map_err(|failure| failure.to_string())?;
+            for shard in &described.shards {
+                // A replica may be late or out of reach; one that differs will not get better.
+                let hashes = shard.replicas.iter().map(|replica| &*replica.content_hash);
+                let different: BTreeSet<_> = hashes.filter(|hash| !hash.is_empty()).collect();
+                assert!(different.len() <= 1, "replicas differ: {shard:?}");
+            }
             let unequal = described.shards.iter().find(|shard| {
                 let verified = shard.verification.as_ref();
                 !verified.is_some_and(|verified| verified.equal)
