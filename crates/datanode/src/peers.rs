@@ -4,7 +4,7 @@
 //! kept for a peer that can't be reached: what it missed is old by the time it is back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::internal::data_node_client::DataNodeClient;
 use api::internal::{GroupMessage, PeerFrame, group_message::Body};
@@ -24,6 +24,8 @@ const QUEUED_FRAMES: usize = 512;
 const FRAME_BYTES: usize = limits::MAX_MESSAGE_BYTES / 4;
 /// Between two attempts to reach a peer.
 const RETRY: Duration = Duration::from_millis(100);
+/// A stream that lasted so long was one: no attempt to connect takes that long.
+const NOTEWORTHY: Duration = Duration::from_secs(2);
 
 /// The links to all other nodes.
 pub struct Peers {
@@ -168,8 +170,8 @@ fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
 
 /// Carries one peer's frames, over one stream after another.
 async fn carry(node: NodeId, channel: Channel, mut queue: mpsc::Receiver<PeerFrame>) {
-    let mut reachable = true;
     loop {
+        let begun = Instant::now();
         let (stream, frames) = mpsc::channel(16);
         let mut client = client(channel.clone());
         let call = client.raft(ReceiverStream::new(frames));
@@ -180,13 +182,11 @@ async fn carry(node: NodeId, channel: Channel, mut queue: mpsc::Receiver<PeerFra
                 frame = queue.recv() => match frame {
                     None => return,
                     // The stream's own queue is full only while it is being set up or the peer stalls.
-                    Some(frame) => if stream.try_send(frame).is_ok() {
-                        reachable = true;
-                    },
+                    Some(frame) => drop(stream.try_send(frame)),
                 },
             }
         };
-        if std::mem::take(&mut reachable) {
+        if begun.elapsed() >= NOTEWORTHY {
             tracing::info!(%node, reason = ended.unwrap_or_default(), "the stream to a peer has ended");
         }
         tokio::time::sleep(RETRY).await;
