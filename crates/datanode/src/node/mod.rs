@@ -178,12 +178,14 @@ impl Opened {
         let hosted = Hosted::default();
         let peers = Arc::new(Peers::new(node, tokio::runtime::Handle::current()));
         let (workers, queues) = queues(&options.tuning);
+        let (stop, stopping) = watch::channel(false);
         let snapshots = Sender::new(
             node,
             store.clone(),
             peers.clone(),
             workers.clone(),
             &options.tuning,
+            stopping.clone(),
         );
         let forwarder = Forwarder::new(options.clock.clone());
         let outside: Arc<dyn Outside> = Arc::new(Network {
@@ -206,7 +208,6 @@ impl Opened {
         let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
         let quarantined = Arc::new(AtomicU32::new(0));
         let (destroy, destroy_requests) = mpsc::channel(64);
-        let (stop, stopping) = watch::channel(false);
         let service = Service {
             node,
             clock: options.clock.clone(),

@@ -6,6 +6,8 @@
 
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub use receive::Receiver;
 pub use send::Sender;

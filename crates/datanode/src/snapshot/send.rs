@@ -8,7 +8,7 @@ use model::NodeId;
 use raft::Index;
 use storage::snapshot::SnapshotSource;
 use storage::state::StateStore;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::peers::Peers;
@@ -34,6 +34,8 @@ pub struct Sender {
     /// Bytes per second.
     pub rate: u64,
     turns: Arc<Semaphore>,
+    /// True once the node goes down.
+    stop: watch::Receiver<bool>,
 }
 
 impl Sender {
@@ -44,6 +46,7 @@ impl Sender {
         peers: Arc<Peers>,
         workers: Workers,
         tuning: &crate::options::Tuning,
+        stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
             node,
@@ -53,11 +56,20 @@ impl Sender {
             chunk_bytes: tuning.snapshot_chunk_bytes,
             rate: tuning.snapshot_bytes_per_second.max(1),
             turns: Arc::new(Semaphore::new(CONCURRENT)),
+            stop,
         }
     }
 
-    /// Sends one, and tells the worker how it went.
+    /// Sends one, and tells the worker how it went. Breaks it off when the node goes down, for it keeps hold of the store.
     pub async fn send(self, snapshot: SendSnapshot) {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = self.send_whole(snapshot) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn send_whole(&self, snapshot: SendSnapshot) {
         let _turn = self.turns.acquire().await;
         let SendSnapshot { shard, to, .. } = snapshot;
         let installed = match self.transfer(&snapshot).await {
