@@ -1,6 +1,6 @@
 //! The nouns of the domain.
 //!
-//! Everything that the other crates talk about stands here once: names and [ids](ids), [keys](key) and
+//! Everything that the other crates talk about stands here once: names and [ids], [keys](key) and
 //! the [hash ranges](shard_map) they fall into, [items](item) as they are stored, [timestamps](timestamp),
 //! [tables](table) with their placement, [request identities](request) and every [limit](limits).
 //!
