@@ -33,13 +33,7 @@ use crate::worker::{ApplyJob, Held as HeldState, Input};
 
 /// See the [module](self).
 pub(super) struct Replicas {
-    pub(super) node: NodeId,
-    pub(super) tuning: Tuning,
-    pub(super) store: Arc<dyn StateStore>,
-    pub(super) shell: Arc<Shell>,
-    pub(super) workers: Workers,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) quarantined: Arc<AtomicU32>,
+    hands: Hands,
     held: BTreeMap<ShardId, Held>,
 }
 
@@ -63,15 +57,6 @@ pub(super) struct Hands {
 
 impl Replicas {
     pub(super) fn new(hands: Hands, found: BTreeMap<ShardId, Found>) -> Self {
-        let Hands {
-            node,
-            tuning,
-            store,
-            shell,
-            workers,
-            clock,
-            quarantined,
-        } = hands;
         let held = found.into_iter().map(|(shard, found)| {
             let standing = match found.record.state {
                 ReplicaState::Building => Standing::HalfMade,
@@ -88,16 +73,7 @@ impl Replicas {
             (shard, held)
         });
         let held = held.collect();
-        Self {
-            node,
-            tuning,
-            store,
-            shell,
-            workers,
-            clock,
-            quarantined,
-            held,
-        }
+        Self { hands, held }
     }
 
     /// How the node stands to the shards that it knows.
@@ -134,7 +110,8 @@ impl Replicas {
             .held
             .values()
             .filter(|h| matches!(h.standing, Standing::Dormant | Standing::Quarantined));
-        self.quarantined
+        self.hands
+            .quarantined
             .store(kept_out.count() as u32, Ordering::Relaxed);
         Ok(())
     }
@@ -144,11 +121,12 @@ impl Replicas {
             return;
         };
         match held.dormant.take() {
-            Some(Ok(ready)) => join_worker(&self.workers, shard, ready),
+            Some(Ok(ready)) => join_worker(&self.hands.workers, shard, ready),
             Some(Err(detail)) => self
+                .hands
                 .workers
                 .send(shard, Input::AddStopped { shard, detail }),
-            None => self.workers.send(
+            None => self.hands.workers.send(
                 shard,
                 Input::Quarantine {
                     shard,
@@ -165,7 +143,7 @@ impl Replicas {
         };
         tracing::warn!(%shard, table = %held.record.table_name,
             "a replica is quarantined: its table is neither listed nor deleted");
-        self.workers.send(
+        self.hands.workers.send(
             shard,
             Input::Quarantine {
                 shard,
@@ -180,7 +158,7 @@ impl Replicas {
         shards: &BTreeMap<ShardId, Vec<NodeId>>,
         tables: &BTreeMap<TableId, Table>,
     ) -> Result<(), String> {
-        let created_millis = self.clock.now().wall_millis;
+        let created_millis = self.hands.clock.now().wall_millis;
         let named = shards.iter().filter_map(|(&shard, voters)| {
             let table_name: TableName = tables.get(&shard.table)?.name.clone();
             let voters = voters.clone();
@@ -219,14 +197,14 @@ impl Replicas {
                 },
             ]
         });
-        self.shell.write_log(empty_groups.collect()).await?;
+        self.hands.shell.write_log(empty_groups.collect()).await?;
         let machines = self.make_states(&records).await?;
         for record in records.values_mut() {
             record.state = ReplicaState::Hosted;
         }
         self.save(&records).await?;
         for (machine, (shard, record)) in machines.into_iter().zip(records) {
-            let config = config(self.node, shard, &record.voters, &self.tuning);
+            let config = config(self.hands.node, shard, &record.voters, &self.hands.tuning);
             let replica = Replica::new(config, Restored::default());
             let replica = Box::new(replica.map_err(|broken| broken.to_string())?);
             let ready = Ready {
@@ -234,7 +212,7 @@ impl Replicas {
                 machine: Box::new(machine),
                 log_bytes: 0,
             };
-            join_worker(&self.workers, shard, ready);
+            join_worker(&self.hands.workers, shard, ready);
             let held = Held {
                 standing: Standing::Running,
                 record,
@@ -279,7 +257,7 @@ impl Replicas {
             self.leave_worker(shard).await;
         }
         let forgotten = records.keys().map(|&group| Record::Forget { group });
-        self.shell.write_log(forgotten.collect()).await?;
+        self.hands.shell.write_log(forgotten.collect()).await?;
         let gone: Vec<_> = records.keys().copied().collect();
         self.blocking(move |store| {
             for shard in gone {
@@ -311,7 +289,9 @@ impl Replicas {
         }
         let (answer, wait) = oneshot::channel();
         let answer = Box::new(move |()| answer.send(()).unwrap_or_default());
-        self.workers.send(shard, Input::Remove { shard, answer });
+        self.hands
+            .workers
+            .send(shard, Input::Remove { shard, answer });
         // A worker that has ended has let go of it.
         let _ = wait.await;
     }
@@ -334,7 +314,7 @@ impl Replicas {
         &self,
         work: impl FnOnce(Arc<dyn StateStore>) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
-        let store = self.store.clone();
+        let store = self.hands.store.clone();
         tokio::task::spawn_blocking(move || work(store))
             .await
             .map_err(|error| error.to_string())?

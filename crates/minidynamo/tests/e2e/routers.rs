@@ -117,10 +117,7 @@ async fn a_steady_load_reads_nothing_from_zookeeper() {
     workload.stop().await;
 
     assert_eq!(after.sessions, 5, "three data nodes and two routers");
-    // Each data node looks at the tables and the tombstones once a minute, whatever the load.
-    let looks = 3 * (length.as_secs() / 60);
-    let reads = after.data_reads - before.data_reads;
-    assert!(reads <= 2 * looks, "{reads} reads, {confirmed} writes");
+    assert_eq!(after.data_reads, before.data_reads);
     // A session pings now and then, at most once a second; asking for the counters is a request too.
     let packets = after.packets_received - before.packets_received;
     let pings = after.sessions * (length.as_secs() + 2) + 2;
