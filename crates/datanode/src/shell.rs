@@ -10,7 +10,7 @@
 //!    └────────────────┴────────────────────────┴────────────┴──┘
 //! ```
 //!
-//! A failed log ends the node: its threads stop taking part and [`Shell::failed`] says why.
+//! A failed log, or a thread that panics, ends the node: [`Shell::failed`] says why.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -169,19 +169,20 @@ impl Shell {
         let (fetches, fetch_queue) = channel();
         let (syncs, sync_queue) = channel();
         let (fail, failed) = watch::channel(None);
+        let starter = Starter { fail: fail.clone() };
         let mut threads = Vec::new();
         let reader = parts.log.reader();
         let writer = LogWriter::new(parts.log);
         let to_workers = workers.clone();
-        threads.push(spawn("log", move || {
+        threads.push(starter.spawn("log", move || {
             write_log(writer, &log_queue, &to_workers, &fail);
         })?);
         let to_workers = workers.clone();
-        threads.push(spawn("log-reader", move || {
+        threads.push(starter.spawn("log-reader", move || {
             read_log(&reader, &fetch_queue, &to_workers);
         })?);
         let (store, to_workers) = (parts.store.clone(), workers.clone());
-        threads.push(spawn("store-sync", move || {
+        threads.push(starter.spawn("store-sync", move || {
             sync_store(&*store, &sync_queue, &to_workers);
         })?);
         let Queues { inboxes, appliers } = queues;
@@ -189,7 +190,7 @@ impl Shell {
             let applier = Applier::new(parts.store.clone(), parts.hosted.clone());
             let to_workers = workers.clone();
             let name = format!("apply-{number}");
-            threads.push(spawn(&name, move || {
+            threads.push(starter.spawn(&name, move || {
                 apply(applier, number, &jobs, &to_workers);
             })?);
             let desk = Desk {
@@ -205,7 +206,7 @@ impl Shell {
                 outside: outside.clone(),
             };
             let name = format!("{WORKER}{number}");
-            threads.push(spawn(&name, move || desk.run(&inbox))?);
+            threads.push(starter.spawn(&name, move || desk.run(&inbox))?);
         }
         Ok(Self {
             workers,
@@ -263,8 +264,44 @@ fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+/// Starts threads that don't end unnoticed.
+struct Starter {
+    fail: watch::Sender<Option<String>>,
+}
+
+impl Starter {
+    fn spawn(
+        &self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let alarm = Alarm {
+            name: name.to_owned(),
+            fail: self.fail.clone(),
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let _alarm = alarm;
+                run();
+            })
+    }
+}
+
+/// Tells if its thread panics: a node without one of its threads would look alive and serve nothing.
+struct Alarm {
+    name: String,
+    fail: watch::Sender<Option<String>>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self
+                .fail
+                .send(Some(format!("the thread `{}` has panicked", self.name)));
+        }
+    }
 }
 
 /// What had queued up.
@@ -481,6 +518,18 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_panics_ends_the_node() {
+        let (fail, failed) = watch::channel(None);
+        let starter = Starter { fail };
+        let thread = starter.spawn("unlucky", || panic!("for the test")).unwrap();
+        assert!(thread.join().is_err());
+        assert_eq!(
+            failed.borrow().as_deref(),
+            Some("the thread `unlucky` has panicked")
+        );
+    }
 
     #[test]
     fn the_end_of_a_queue_is_not_lost_behind_work() {
