@@ -5,9 +5,9 @@ use model::{Key, RequestId, TableName, TableState, limits};
 
 use crate::{Error, v1};
 
-/// A table's name from a request.
-pub fn table_name(name: &str) -> Result<TableName, Error> {
-    name.parse().map_err(|error| Error::invalid("table", error))
+/// A table's name from a request, in which it stands as `field`.
+pub fn table_name(field: &str, name: &str) -> Result<TableName, Error> {
+    name.parse().map_err(|error| Error::invalid(field, error))
 }
 
 /// A key from a request.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn what_is_outside_of_the_limits_is_refused_with_its_field() {
         let field = |error: Error| error.metadata["field"].clone();
-        assert_eq!(field(table_name("a b").unwrap_err()), "table");
+        assert_eq!(field(table_name("table", "a b").unwrap_err()), "table");
         assert_eq!(field(key(Bytes::new()).unwrap_err()), "key");
         assert_eq!(field(key(Bytes::from(vec![0; 2049])).unwrap_err()), "key");
         assert!(value(Bytes::from(vec![0; 400 * 1024])).is_ok());

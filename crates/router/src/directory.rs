@@ -88,7 +88,7 @@ impl Directory {
         {
             return Ok(Arc::clone(entry));
         }
-        let name = api::convert::table_name(name)?;
+        let name = api::convert::table_name("table", name)?;
         let found = self.look_up(name.clone(), deadline).await?;
         match found.map(|entry| (entry.value.state, entry)) {
             Some((TableState::Available, entry)) => Ok(entry),
@@ -144,7 +144,7 @@ impl Directory {
 pub(crate) fn not_found(name: &TableName) -> Error {
     Error::new(
         Reason::TableNotFound,
-        format!("there is no table {name}: create it, or mend the name"),
+        format!("there is no table {name}: create it, or check the name"),
     )
     .with("table", name)
 }
@@ -153,6 +153,7 @@ pub(crate) fn not_found(name: &TableName) -> Error {
 pub(crate) fn unavailable(why: impl std::fmt::Display) -> Error {
     Error::new(
         Reason::CoordinationUnavailable,
-        format!("the coordination store can't be reached: {why}"),
+        "the coordination store can't be reached: try again when it is back",
     )
+    .with("detail", why)
 }

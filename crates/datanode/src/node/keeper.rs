@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::peers::Peers;
 
 /// After a failure, before the next attempt.
 const RETRY: Duration = Duration::from_millis(500);
+/// What takes longer is remarked upon.
+const REMARK: Duration = Duration::from_secs(1);
 /// What is held is compared with what is wanted at least so often.
 const COMPARE: Duration = Duration::from_mins(1);
 /// How long a live node of the same id at another place is waited for: longer than any session lives on.
@@ -94,7 +97,10 @@ impl Keeper {
                 End::Stopped => return Ok(()),
                 End::Fatal(reason) => return Err(reason),
                 End::Lost(reason) => {
-                    self.remark(&format!("no session with the coordination store: {reason}"));
+                    remark(
+                        &self.health,
+                        &format!("no session with the coordination store: {reason}"),
+                    );
                 }
             }
             if self.pause().await {
@@ -104,8 +110,10 @@ impl Keeper {
     }
 
     async fn connect(&mut self) -> Result<SharedCoordination, End> {
+        let session = self.coordination.connect();
+        let waiting = "the coordination store does not answer";
         tokio::select! {
-            session = self.coordination.connect() => Ok(session?),
+            session = patiently(&self.health, waiting, session) => Ok(session?),
             _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopped),
             never = refuse(&mut self.destroy) => match never {},
         }
@@ -118,18 +126,6 @@ impl Keeper {
             _ = self.stop.wait_for(|stop| *stop) => true,
             never = refuse(&mut self.destroy) => match never {},
         }
-    }
-
-    /// Says what is wrong. A node that was ready stays so: what it holds it serves.
-    fn remark(&self, reason: &str) {
-        self.health.send_if_modified(|health| {
-            let changed = health.reason != reason;
-            if changed {
-                tracing::warn!(reason, "waiting for the coordination store");
-                reason.clone_into(&mut health.reason);
-            }
-            changed
-        });
     }
 
     /// Registers with a session and keeps in step until it ends.
@@ -154,8 +150,12 @@ impl Keeper {
             members: store.watch(&Node::Members.path()).await?,
             deleted: store.watch(&Node::Deleted.path()).await?,
         };
+        // Alive first: a copy of the directory is found out by that, before it could take the original's address.
+        let claim = registry::register_live_node(store, &self.live, PATIENCE);
+        let waiting =
+            "another process is registered as this node; it is waited for until its session ends";
+        patiently(&self.health, waiting, claim).await?;
         registry::register_member(store, &self.member).await?;
-        registry::register_live_node(store, &self.live, PATIENCE).await?;
         self.read_members(store).await?;
         self.read_tables(store, Change::Everything).await?;
         self.converge(store).await?;
@@ -296,6 +296,32 @@ async fn refuse(requests: &mut mpsc::Receiver<DestroyRequest>) -> Infallible {
         let _ = answer.send(false);
     }
     std::future::pending().await
+}
+
+/// Does what may take long; says what it waits for if it does.
+async fn patiently<T>(
+    health: &watch::Sender<Health>,
+    waiting_for: &str,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = tokio::time::timeout(REMARK, &mut work).await {
+        return done;
+    }
+    remark(health, waiting_for);
+    work.await
+}
+
+/// Says what is wrong. A node that was ready stays so: what it holds it serves.
+fn remark(health: &watch::Sender<Health>, reason: &str) {
+    health.send_if_modified(|health| {
+        let changed = health.reason != reason;
+        if changed {
+            tracing::warn!(reason, "waiting for the coordination store");
+            reason.clone_into(&mut health.reason);
+        }
+        changed
+    });
 }
 
 struct Watches {

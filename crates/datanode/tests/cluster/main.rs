@@ -93,3 +93,21 @@ async fn everything_is_there_after_all_nodes_were_restarted() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_nodes_directory_waits_and_takes_nothing_from_the_original() {
+    let cluster = Cluster::start(1).await;
+    let copy = cluster.start_copy_of(0).await;
+    assert_eq!(copy.node_id(), cluster.nodes()[0]);
+    let mut health = copy.health();
+    let waits = health.wait_for(|health| health.reason.contains("another process"));
+    tokio::time::timeout(std::time::Duration::from_secs(10), waits)
+        .await
+        .unwrap()
+        .unwrap();
+    let (told, is) = cluster.addresses_of(0).await;
+    assert_eq!(told, is, "the others still find the original");
+    copy.shutdown().await;
+    let (told, is) = cluster.addresses_of(0).await;
+    assert_eq!(told, is);
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -59,6 +59,26 @@ impl Cluster {
         let node = node.unwrap();
         node.ready().await.unwrap();
         self.running.push(node);
+    }
+
+    /// Starts a node on a copy of a running node's directory.
+    pub(crate) async fn start_copy_of(&self, number: usize) -> DataNodeService {
+        let copy = self.dir.path().join("copy");
+        copy_dir(&self.data_dir(number), &copy);
+        let coordination: Arc<dyn Connect> = self.coordination.clone();
+        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        datanode::start(Options::new(coordination, copy, listen))
+            .await
+            .unwrap()
+    }
+
+    /// Where the others are told to find a node, and where it is.
+    pub(crate) async fn addresses_of(&self, number: usize) -> (String, String) {
+        let session = self.coordination.connect().await.unwrap();
+        let members = registry::read_members(&*session).await.unwrap();
+        let node = &self.running[number];
+        let told = members.entries[&node.node_id()].value.address.clone();
+        (told, node.address().to_string())
     }
 
     fn data_dir(&self, number: usize) -> PathBuf {
@@ -169,6 +189,20 @@ impl Cluster {
                 return answer;
             }
             sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .unwrap();
+        if path.is_dir() {
+            copy_dir(&path, &to.join(name));
+        } else {
+            std::fs::copy(&path, to.join(name)).unwrap();
         }
     }
 }

@@ -46,6 +46,9 @@ async fn run_async(args: &Args, connect: &ClientArgs) -> Result<(), Failure> {
         clients[0]
             .create_table(&args.table, create[0], create[1])
             .await?;
+    } else {
+        // A table that isn't there is said once, not with every operation.
+        clients[0].describe_table(&args.table).await?;
     }
     if args.load || args.load_only {
         let loaded = load::load(args, &clients).await?;

@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use client::Client;
 use coordination::Connect;
@@ -31,6 +31,8 @@ use crate::config::{self, log, timing};
 
 /// Between two looks at whether the routers know all data nodes.
 const POLL: Duration = Duration::from_millis(20);
+/// After a start on old data the shards elect their leaders; `dev` waits for that, but not for ever: a shard may have lost its nodes.
+const ELECTIONS: Duration = Duration::from_secs(5);
 
 /// Runs the cluster until a signal ends it.
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -201,16 +203,18 @@ impl Dev {
             .iter()
             .map(|node| node.node_id().to_string())
             .collect();
+        let begun = Instant::now();
         for router in &self.routers {
             let client = Client::connect([router.address().to_string()])
                 .map_err(|error| error.to_string())?;
             loop {
+                let may_elect = begun.elapsed() < ELECTIONS;
                 let known = client.status().await.is_ok_and(|status| {
                     let live = |id: &String| {
                         let mut nodes = status.nodes.iter();
                         nodes.any(|node| node.id == *id && node.live && node.reachable)
                     };
-                    ids.iter().all(live)
+                    ids.iter().all(live) && (status.problems.is_empty() || !may_elect)
                 });
                 if known {
                     break;

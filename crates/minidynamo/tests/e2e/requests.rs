@@ -114,7 +114,7 @@ async fn table_names_and_counts_outside_the_limits_are_refused() {
     let cluster = cluster().await;
     let tables = cluster.tables(0);
     for name in ["", "ab", "with space", "sl/ash", "ümlaut", &"n".repeat(256)] {
-        invalid(name, "table", tables.create(name, 1, 3).await);
+        invalid(name, "name", tables.create(name, 1, 3).await);
         invalid(name, "table", cluster.kv(0).put(name, "k", "v").await);
         let get = cluster.cli().run(&["get", name, "k"]).await;
         get.assert_failed(2, "table");

@@ -24,7 +24,7 @@ pub(crate) async fn create_table(
     request: CreateTableRequest,
     deadline: Instant,
 ) -> Result<TableDescription, Error> {
-    let name = convert::table_name(&request.name)?;
+    let name = convert::table_name("name", &request.name)?;
     let shards = convert::shard_count(request.shards)?;
     check_replicas(request.replicas, state.options.allow_single_replica)?;
     let session = state.connected()?;

@@ -15,7 +15,7 @@ pub(crate) async fn delete_table(
     request: DeleteTableRequest,
     deadline: Instant,
 ) -> Result<DeleteTableResponse, Error> {
-    let name = convert::table_name(&request.name)?;
+    let name = convert::table_name("name", &request.name)?;
     let session = state.connected()?;
     let id = match timeout_at(deadline, condemn(&session, &name)).await {
         Ok(id) => id?,

@@ -19,7 +19,7 @@ pub(crate) async fn describe_table(
     request: DescribeTableRequest,
     deadline: Instant,
 ) -> Result<TableDescription, Error> {
-    let name = convert::table_name(&request.name)?;
+    let name = convert::table_name("name", &request.name)?;
     state.connected()?;
     let entry = state.directory.look_up(name.clone(), deadline).await?;
     let entry = entry.ok_or_else(|| not_found(&name))?;
