@@ -17,11 +17,19 @@
 //!   below are tested where the store's files are known.
 
 // A failed case is a failed test: it panics.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc
+)]
 
 mod cases;
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -127,25 +135,54 @@ impl StoreHost for FjallHost {
     fn crash(&mut self) {
         // What the files contain now is what a killed process would leave. Closing the store writes more, but
         // to the files that are thrown away.
-        let copy = tempfile::tempdir().unwrap();
-        copy_files(self.dir.path(), copy.path());
+        let copy = copy_at_rest(self.dir.path());
         self.store = None;
         self.dir = copy;
     }
 }
 
-/// Copies a directory with all that is below it. Files may vanish meanwhile: tables that were compacted.
-pub fn copy_files(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            copy_files(&entry.path(), &target);
-        } else {
-            let _ = std::fs::copy(entry.path(), target);
+/// A copy of a directory as it was at one moment: the store's own threads may flush and compact while files are copied,
+/// and a mixture of before and after is nothing that a crash could leave. So it is copied until nothing has changed meanwhile.
+fn copy_at_rest(dir: &Path) -> tempfile::TempDir {
+    for _ in 0..1000 {
+        let copy = tempfile::tempdir().unwrap();
+        let before = listing(dir);
+        let whole = copy_files(dir, copy.path()).is_ok();
+        if whole && listing(dir) == before {
+            return copy;
         }
     }
+    panic!("the files of {} don't come to rest", dir.display());
+}
+
+/// Every file below a directory, with what shows that it was changed. A file that vanishes while it is looked at is left out.
+fn listing(dir: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+    let mut files = BTreeMap::new();
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => files.extend(listing(&path)),
+            Ok(metadata) => {
+                files.insert(path, (metadata.len(), metadata.modified().ok()));
+            }
+            Err(_) => {}
+        }
+    }
+    files
+}
+
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
 
 /// A store that fails for good after a number of writes and persists, as if the process had been killed there.
