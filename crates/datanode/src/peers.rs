@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use api::internal::data_node_client::DataNodeClient;
 use api::internal::{GroupMessage, PeerFrame, group_message::Body};
+use links::{Client, Timing, client_of, endpoint};
 use model::{NodeId, ShardId, limits};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -66,7 +66,7 @@ impl Peers {
             if links.contains_key(&node) {
                 continue;
             }
-            match endpoint(address) {
+            match endpoint(address, &timing()) {
                 Ok(endpoint) => {
                     links.insert(node, self.link(node, address.clone(), &endpoint));
                 }
@@ -123,11 +123,11 @@ impl Peers {
     }
 
     /// A connection to a node for snapshots.
-    pub fn client(&self, node: NodeId) -> Option<DataNodeClient<Channel>> {
+    pub fn client(&self, node: NodeId) -> Option<Client> {
         self.links
             .lock()
             .get(&node)
-            .map(|link| client(link.bulk.clone()))
+            .map(|link| client_of(link.bulk.clone()))
     }
 
     /// Ends all links.
@@ -150,22 +150,12 @@ fn entry_bytes(message: &GroupMessage) -> usize {
     }
 }
 
-fn client(channel: Channel) -> DataNodeClient<Channel> {
-    DataNodeClient::new(channel)
-        .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(limits::MAX_MESSAGE_BYTES)
-}
-
-/// How nodes connect to each other: keep-alive finds a peer that has gone without a word.
-fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(Duration::from_secs(1))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(2))
-        .keep_alive_timeout(Duration::from_secs(2))
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(4 * 1024 * 1024)
-        .initial_connection_window_size(16 * 1024 * 1024))
+/// Of the connections between nodes.
+fn timing() -> Timing {
+    Timing {
+        connect_timeout: Duration::from_secs(1),
+        ..Timing::default()
+    }
 }
 
 /// Carries one peer's frames, over one stream after another.
@@ -173,7 +163,7 @@ async fn carry(node: NodeId, channel: Channel, mut queue: mpsc::Receiver<PeerFra
     loop {
         let begun = Instant::now();
         let (stream, frames) = mpsc::channel(16);
-        let mut client = client(channel.clone());
+        let mut client = client_of(channel.clone());
         let call = client.raft(ReceiverStream::new(frames));
         tokio::pin!(call);
         let ended = loop {

@@ -28,7 +28,7 @@ mod outcome;
 pub mod testing;
 mod timing;
 
-pub use link::Client;
+pub use link::{Client, client_of, endpoint};
 pub use nodes::Nodes;
 pub use outcome::{Answer, NotSent, Outcome, Success};
 pub use timing::Timing;

@@ -137,7 +137,8 @@ async fn connect(address: &str, timing: &Timing) -> Result<Client, tonic::transp
     Ok(client_of(channel))
 }
 
-fn endpoint(address: &str, timing: &Timing) -> Result<Endpoint, tonic::transport::Error> {
+/// How everybody connects to a data node: keep-alive finds one that has gone without a word.
+pub fn endpoint(address: &str, timing: &Timing) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(timing.connect_timeout)
         .tcp_nodelay(true)
@@ -148,7 +149,8 @@ fn endpoint(address: &str, timing: &Timing) -> Result<Endpoint, tonic::transport
         .keep_alive_while_idle(true))
 }
 
-fn client_of(channel: Channel) -> Client {
+/// A client on a connection, with the system's bound on messages.
+pub fn client_of(channel: Channel) -> Client {
     DataNodeClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

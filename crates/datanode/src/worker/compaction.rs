@@ -66,20 +66,16 @@ const MIN_BOUND: u64 = 1024 * 1024;
 impl Running {
     /// Decides whether a purge is worth while, and up to where.
     fn purge(&mut self, group: ShardId, bound: u64) -> Option<Record> {
-        let replicated = self
-            .replica
-            .progress()
-            .iter()
-            .map(|follower| follower.matched)
-            .min();
-        // A follower doesn't know what the others have; it keeps what it would need as their leader.
-        let everywhere = if self.is_leader() { replicated } else { None };
-        let keep_for_followers = everywhere.unwrap_or(Index(0));
-        let over = self.log_size.bytes().saturating_sub(bound);
-        let mut limit = keep_for_followers;
-        if over > 0 {
-            limit = self.durable;
-        }
+        let mut limit = if self.log_size.bytes() > bound {
+            self.durable
+        } else if self.is_leader() {
+            let followers = self.replica.progress();
+            let replicated = followers.iter().map(|follower| follower.matched).min();
+            replicated.unwrap_or(Index(0))
+        } else {
+            // A follower doesn't know what the others have; it keeps what it would need as their leader.
+            Index(0)
+        };
         if let Some(pinned) = self
             .pinned()
             .filter(|_| self.log_size.bytes() < PIN_FACTOR * bound)
