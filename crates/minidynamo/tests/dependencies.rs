@@ -22,18 +22,35 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("coordination", &["model"], &["tonic", "fjall"]),
     ("api", &["model"], &["fjall", "zookeeper-client"]),
-    ("links", &["api", "model"], &["fjall", "zookeeper-client"]),
+    ("environment", &[], &["fjall", "zookeeper-client"]),
+    (
+        "links",
+        &["api", "environment", "model"],
+        &["fjall", "zookeeper-client"],
+    ),
     (
         "datanode",
-        &["api", "coordination", "links", "model", "raft", "storage"],
+        &[
+            "api",
+            "coordination",
+            "environment",
+            "links",
+            "model",
+            "raft",
+            "storage",
+        ],
         &["zookeeper-client"],
     ),
     (
         "router",
-        &["api", "coordination", "links", "model"],
+        &["api", "coordination", "environment", "links", "model"],
         &["fjall", "zookeeper-client"],
     ),
-    ("client", &["api", "model"], &["fjall", "zookeeper-client"]),
+    (
+        "client",
+        &["api", "environment", "model"],
+        &["fjall", "zookeeper-client"],
+    ),
     (
         "minidynamo",
         &[
@@ -41,6 +58,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "client",
             "coordination",
             "datanode",
+            "environment",
             "model",
             "router",
         ],
