@@ -176,7 +176,10 @@ impl Lane {
         for entry in queued {
             let _ = entry.reply.send(Outcome::NotSent(NotSent::Unreachable));
         }
-        for entry in in_flight.into_values() {
+        // In the order in which they were sent, so that nothing depends on how they are kept.
+        let mut in_flight: Vec<_> = in_flight.into_iter().collect();
+        in_flight.sort_unstable_by_key(|(correlation, _)| *correlation);
+        for (_, entry) in in_flight {
             let _ = entry.reply.send(Outcome::Lost);
         }
     }

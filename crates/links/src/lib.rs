@@ -20,6 +20,7 @@
 //! * A node that can't be reached is tried again in the background, with back-off; meanwhile operations for
 //!   it are refused at once, so that another replica gets them.
 
+mod connect;
 mod lane;
 mod link;
 mod nodes;
@@ -28,7 +29,7 @@ mod outcome;
 pub mod testing;
 mod timing;
 
-pub use link::{Client, client_of, endpoint};
+pub use connect::{Client, channel, client_of, connect};
 pub use nodes::Nodes;
 pub use outcome::{Answer, NotSent, Outcome, Success};
 pub use timing::Timing;

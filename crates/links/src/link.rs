@@ -3,32 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::internal::data_node_client::DataNodeClient;
-use model::limits::MAX_MESSAGE_BYTES;
+use environment::Network;
 use model::{NodeId, limits};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, warn};
 
 use crate::Timing;
+use crate::connect::{Client, channel, client_of, connect};
 use crate::lane::{Bounds, Lane};
-
-/// Flow-control windows of the connection: frames of several operations with large values in both
-/// directions.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-
-/// A client for unary calls and for the stream.
-pub type Client = DataNodeClient<Channel>;
 
 /// One node, as long as it is a member.
 #[derive(Debug)]
 pub(crate) struct Link {
     node: NodeId,
     pub(crate) lane: Arc<Lane>,
+    network: Arc<dyn Network>,
     address: watch::Sender<String>,
     client: Mutex<Option<Client>>,
     stop: CancellationToken,
@@ -36,7 +28,12 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts the task that keeps the connection.
-    pub(crate) fn start(node: NodeId, address: String, timing: Timing) -> Arc<Self> {
+    pub(crate) fn start(
+        network: Arc<dyn Network>,
+        node: NodeId,
+        address: String,
+        timing: Timing,
+    ) -> Arc<Self> {
         let lane = Arc::new(Lane::new(Bounds {
             operations: limits::MAX_NODE_OPERATIONS,
             bytes: limits::MAX_NODE_BYTES / 2,
@@ -44,6 +41,7 @@ impl Link {
         let link = Arc::new(Self {
             node,
             lane,
+            network,
             address: watch::Sender::new(address),
             client: Mutex::new(None),
             stop: CancellationToken::new(),
@@ -76,7 +74,7 @@ impl Link {
         if let Some(client) = self.client.lock().clone() {
             return Ok(client);
         }
-        let channel = endpoint(&self.address.borrow(), timing)?.connect_lazy();
+        let channel = channel(&self.network, &self.address.borrow(), timing)?;
         Ok(client_of(channel))
     }
 
@@ -87,10 +85,11 @@ impl Link {
         loop {
             let target = address.borrow_and_update().clone();
             let begin = Instant::now();
-            let reason = match connect(&target, &timing).await {
-                Ok(client) => tokio::select! {
-                    reason = self.carry(client) => reason,
+            let reason = match connect(&self.network, &target, &timing).await {
+                Ok(channel) => tokio::select! {
+                    biased;
                     _ = address.changed() => "it has a new address".to_owned(),
+                    reason = self.carry(client_of(channel)) => reason,
                 },
                 Err(error) => deepest(&error),
             };
@@ -106,8 +105,9 @@ impl Link {
             let wait = jittered(backoff);
             backoff = (backoff * 2).min(max_backoff);
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 _ = address.changed() => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -130,30 +130,6 @@ impl Link {
             }
         }
     }
-}
-
-async fn connect(address: &str, timing: &Timing) -> Result<Client, tonic::transport::Error> {
-    let channel = endpoint(address, timing)?.connect().await?;
-    Ok(client_of(channel))
-}
-
-/// How everybody connects to a data node: keep-alive finds one that has gone without a word.
-pub fn endpoint(address: &str, timing: &Timing) -> Result<Endpoint, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(timing.connect_timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(timing.keep_alive_interval)
-        .keep_alive_timeout(timing.keep_alive_timeout)
-        .keep_alive_while_idle(true))
-}
-
-/// A client on a connection, with the system's bound on messages.
-pub fn client_of(channel: Channel) -> Client {
-    DataNodeClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 /// Half to all of it, so that many routers don't come back to a node in step.

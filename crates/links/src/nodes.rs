@@ -1,36 +1,39 @@
 //! The links to all members.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::internal::Operation;
 use arc_swap::ArcSwap;
+use environment::Network;
 use model::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::Status;
 
-use crate::link::{Client, Link};
-use crate::{NotSent, Outcome, Timing};
+use crate::link::Link;
+use crate::{Client, NotSent, Outcome, Timing};
 
 /// The links to all members, by node.
 #[derive(Debug)]
 pub struct Nodes {
-    links: ArcSwap<HashMap<NodeId, Arc<Link>>>,
+    links: ArcSwap<BTreeMap<NodeId, Arc<Link>>>,
     /// Held while the set of links is changed.
     changing: Mutex<()>,
+    network: Arc<dyn Network>,
     timing: Timing,
 }
 
 impl Nodes {
     /// No links yet.
-    pub fn new(timing: Timing) -> Self {
+    pub fn new(network: Arc<dyn Network>, timing: Timing) -> Self {
         Self {
             links: ArcSwap::default(),
             changing: Mutex::new(()),
+            network,
             timing,
         }
     }
@@ -40,13 +43,14 @@ impl Nodes {
         let _changing = self.changing.lock();
         let current = self.links.load_full();
         let members: BTreeMap<NodeId, &str> = members.collect();
-        let mut links = HashMap::with_capacity(members.len());
+        let mut links = BTreeMap::new();
         for (&node, &address) in &members {
             let link = if let Some(link) = current.get(&node) {
                 link.moved(address);
                 Arc::clone(link)
             } else {
-                Link::start(node, address.to_owned(), self.timing.clone())
+                let network = Arc::clone(&self.network);
+                Link::start(network, node, address.to_owned(), self.timing.clone())
             };
             links.insert(node, link);
         }

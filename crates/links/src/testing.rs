@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,15 +42,15 @@ pub struct World {
 
 #[derive(Debug, Default)]
 struct Inner {
-    items: HashMap<(u64, u32, Bytes), (Bytes, u64)>,
-    identities: HashMap<(u64, u64), u64>,
+    items: BTreeMap<(u64, u32, Bytes), (Bytes, u64)>,
+    identities: BTreeMap<(u64, u64), u64>,
     version: u64,
     applications: u64,
-    sealed: HashSet<(u64, u32)>,
-    destroyed: HashSet<(u64, u64)>,
+    sealed: BTreeSet<(u64, u32)>,
+    destroyed: BTreeSet<(u64, u64)>,
     leader: u64,
     leaderless: bool,
-    placements: HashMap<u64, Vec<(u32, Vec<NodeId>)>>,
+    placements: BTreeMap<u64, Vec<(u32, Vec<NodeId>)>>,
 }
 
 impl World {

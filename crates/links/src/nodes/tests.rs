@@ -14,10 +14,11 @@ use crate::{Answer, Success};
 const NODE: NodeId = NodeId(1);
 
 fn nodes(address: std::net::SocketAddr) -> Nodes {
-    let nodes = Nodes::new(Timing {
+    let timing = Timing {
         reconnect: (Duration::from_millis(5), Duration::from_millis(20)),
         ..Timing::default()
-    });
+    };
+    let nodes = Nodes::new(Arc::new(environment::Tcp), timing);
     nodes.set_members([(NODE, address.to_string().as_str())].into_iter());
     nodes
 }
@@ -141,4 +142,40 @@ async fn a_node_that_is_no_member_any_more_gets_nothing_and_answers_nothing() {
     nodes.set_members(std::iter::empty());
     assert_eq!(waiting.await, Ok(Outcome::Lost));
     assert_eq!(submit(&nodes).map(drop), Err(NotSent::Unreachable));
+}
+
+/// A network that swallows what is sent to it, and counts the attempts.
+#[derive(Debug, Default)]
+struct BlackHole(std::sync::atomic::AtomicU32);
+
+impl Network for BlackHole {
+    fn connect(
+        &self,
+        _: &str,
+    ) -> futures::future::BoxFuture<'static, std::io::Result<environment::Socket>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(std::future::pending())
+    }
+
+    fn listen(
+        &self,
+        _: std::net::SocketAddr,
+    ) -> futures::future::BoxFuture<'static, std::io::Result<environment::Incoming>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_come_about_is_given_up_in_time_and_tried_again() {
+    let hole = Arc::new(BlackHole::default());
+    let nodes = Nodes::new(Arc::clone(&hole) as Arc<dyn Network>, Timing::default());
+    let begin = Instant::now();
+    nodes.set_members([(NODE, "nowhere:1")].into_iter());
+    let unreachable = Outcome::NotSent(NotSent::Unreachable);
+    assert_eq!(outcome(&nodes).await, unreachable);
+    assert!(begin.elapsed() < Timing::default().connect_timeout * 2);
+    while hole.0.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
