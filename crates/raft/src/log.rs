@@ -118,6 +118,11 @@ impl Log {
         self.handed
     }
 
+    /// The entries in memory.
+    pub(crate) fn in_memory(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     /// Where the entry after `index` is in `entries`. `None` if that is before the first.
     fn position_after(&self, index: Index) -> Option<usize> {
         index

@@ -2,7 +2,7 @@
 
 use super::{Replica, State};
 use crate::{
-    Availability, Broken, FollowerProgress, HardState, Index, Membership, ReplicaId, Term,
+    Availability, Broken, Entry, FollowerProgress, HardState, Index, Membership, ReplicaId, Term,
 };
 
 impl Replica {
@@ -49,6 +49,11 @@ impl Replica {
     /// The first entry that is still in memory; one more than [`Replica::last_index`] if none is.
     pub fn first_in_memory(&self) -> Index {
         self.log.preceding().index.next()
+    }
+
+    /// The entries that are still in memory, in order.
+    pub fn in_memory(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.log.in_memory()
     }
 
     /// The point after which the durable log begins, as far as the caller has said: see [`Replica::compacted`].
