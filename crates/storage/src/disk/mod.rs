@@ -32,7 +32,7 @@ pub use sim::SimDisk;
 
 /// A file system. All calls block; all are safe to make from several threads.
 pub trait Disk: Send + Sync {
-    /// Makes a directory and those above it, durably; none of it is an error if it exists.
+    /// Makes a directory and those above it, durably; none of it is an error if it exists, except as a file.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
     /// Opens an existing file for reading and writing.
@@ -47,7 +47,7 @@ pub trait Disk: Send + Sync {
     /// Removes a file's name. Its open handles stay usable.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// The names of the files in a directory, sorted.
+    /// The names of the files in a directory, sorted. An error if there is no such directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
     /// Makes the names in a directory durable as they are now.

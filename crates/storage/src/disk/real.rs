@@ -24,8 +24,9 @@ impl Disk for RealDisk {
         let parent = path.parent().unwrap_or(Path::new(""));
         self.create_dir_all(parent)?;
         match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            // Somebody else has made it meanwhile; a file of that name is no directory.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made?,
         }
         self.sync_dir(parent)
     }

@@ -227,6 +227,9 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
+        if path.ancestors().any(|dir| state.names.contains_key(dir)) {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+        }
         let fate = state.change()?;
         state.dirs.extend(path.ancestors().map(Path::to_path_buf));
         fate.into_result()
@@ -270,6 +273,9 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
+        if !state.dirs.contains(dir) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
         let in_dir = |path: &&PathBuf| path.parent() == Some(dir);
         let name = |path: &PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
         Ok(state.names.keys().filter(in_dir).filter_map(name).collect())

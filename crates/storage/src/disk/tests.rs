@@ -15,10 +15,14 @@ fn conforms(disk: &dyn Disk, base: &Path) {
     assert_eq!(kind(disk.open(&one)), ErrorKind::NotFound);
     let file = disk.create(&one).unwrap();
     assert_eq!(kind(disk.create(&one)), ErrorKind::AlreadyExists);
+    let nowhere = base.join("nowhere");
     assert_eq!(
-        kind(disk.create(&base.join("nowhere/file"))),
+        kind(disk.create(&nowhere.join("file"))),
         ErrorKind::NotFound
     );
+    assert_eq!(disk.list(&nowhere).unwrap_err().kind(), ErrorKind::NotFound);
+    let in_the_way = disk.create_dir_all(&one).unwrap_err();
+    assert_eq!(in_the_way.kind(), ErrorKind::AlreadyExists);
 
     assert!(file.is_empty().unwrap());
     file.write_all_at(b"hello", 3).unwrap();
