@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Error, internal};
+use environment::{Clock, Network};
 use links::{Nodes, NotSent, Outcome, Success, Timing};
 use model::NodeId;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::admission::overloaded;
-use crate::clock::Clock;
 use crate::operation::{self, Answer, Request};
 use crate::worker::no_leader;
 
@@ -27,9 +27,9 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without links.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, network: Arc<dyn Network>) -> Self {
         Self {
-            nodes: Arc::new(Nodes::new(Timing::default())),
+            nodes: Arc::new(Nodes::new(network, Timing::default())),
             clock,
         }
     }

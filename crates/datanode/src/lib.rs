@@ -15,16 +15,16 @@
 //! | [`worker`] | everything that decides, without I/O: one state machine for many groups |
 //! | [`machine`] | the replicated state of one shard |
 //! | [`applier`], [`log_writer`] | what the worker has done by others: state and log |
-//! | [`shell`] | the threads |
+//! | [`shell`] | the stages: who has a thread |
 //! | [`node`] | the directory, the registration, replicas that come and go |
 //! | [`service`], [`peers`], [`forward`], [`snapshot`] | the network |
 //!
-//! [`worker`], [`applier`] and [`log_writer`] are driven by threads in production and by one thread in a simulation;
-//! they get time, disk, network and store through narrow interfaces.
+//! All of it runs on a machine's threads in production and on one thread in a simulation: time, network and threads come
+//! from an [`Environment`](environment::Environment), disk and store from a [`Storage`](device::Storage).
 
 pub mod admission;
 pub mod applier;
-pub mod clock;
+pub mod device;
 pub mod forward;
 pub mod health;
 pub mod hosted;
@@ -40,6 +40,7 @@ pub mod snapshot;
 pub mod wire;
 pub mod worker;
 
+pub use device::{Lock, Place, RealStorage, Storage};
 pub use health::Health;
 pub use node::{DataNodeService, StartError, start};
-pub use options::{Options, Tuning};
+pub use options::{Options, Probe, Tuning};

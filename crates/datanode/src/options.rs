@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use coordination::Connect;
+use environment::Environment;
 use model::limits;
+use storage::log::LogOptions;
 
-use crate::clock::{Clock, SystemClock};
+use crate::device::{RealStorage, Storage};
+use crate::worker::{Outputs, Worker};
 
 /// What a data node is started with.
 pub struct Options {
@@ -23,8 +26,22 @@ pub struct Options {
     pub zone: Option<String>,
     /// Times and sizes.
     pub tuning: Tuning,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
+    /// Sizes of the log.
+    pub log: LogOptions,
+    /// Time, network and threads.
+    pub environment: Environment,
+    /// What it keeps its data on.
+    pub storage: Arc<dyn Storage>,
+    /// Looks at every turn of the workers, if there is one.
+    pub probe: Option<Arc<dyn Probe>>,
+}
+
+/// Looks at what the workers do, turn by turn.
+///
+/// For the simulation, which checks what must hold after each turn, and loses, doubles and delays messages.
+pub trait Probe: Send + Sync + 'static {
+    /// A worker has had a turn; what it brought forth has not been carried out yet, and may be changed.
+    fn turned(&self, worker: &Worker, outputs: &mut Outputs);
 }
 
 impl Options {
@@ -37,7 +54,10 @@ impl Options {
             advertise: None,
             zone: None,
             tuning: Tuning::default(),
-            clock: Arc::new(SystemClock::default()),
+            log: LogOptions::default(),
+            environment: Environment::default(),
+            storage: Arc::new(RealStorage),
+            probe: None,
         }
     }
 }

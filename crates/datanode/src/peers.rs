@@ -3,18 +3,21 @@
 //! Frames may be lost, Raft sends again. So the queue to each peer is bounded and drops what does not fit, and nothing is
 //! kept for a peer that can't be reached: what it missed is old by the time it is back.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use api::internal::{GroupMessage, PeerFrame, group_message::Body};
-use links::{Client, Timing, client_of, endpoint};
+use environment::Network;
+use links::{Client, Timing, channel, client_of};
 use model::{NodeId, ShardId, limits};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Error};
 
 use crate::wire::{self, PeerMessage};
 
@@ -31,7 +34,8 @@ const NOTEWORTHY: Duration = Duration::from_secs(2);
 pub struct Peers {
     node: NodeId,
     runtime: Handle,
-    links: Mutex<HashMap<NodeId, Link>>,
+    network: Arc<dyn Network>,
+    links: Mutex<BTreeMap<NodeId, Link>>,
 }
 
 struct Link {
@@ -44,10 +48,11 @@ struct Link {
 
 impl Peers {
     /// No links yet. The tasks run on `runtime`.
-    pub fn new(node: NodeId, runtime: Handle) -> Self {
+    pub fn new(node: NodeId, runtime: Handle, network: Arc<dyn Network>) -> Self {
         Self {
             node,
             runtime,
+            network,
             links: Mutex::default(),
         }
     }
@@ -66,9 +71,9 @@ impl Peers {
             if links.contains_key(&node) {
                 continue;
             }
-            match endpoint(address, &timing()) {
-                Ok(endpoint) => {
-                    links.insert(node, self.link(node, address.clone(), &endpoint));
+            match self.link(node, address.clone()) {
+                Ok(link) => {
+                    links.insert(node, link);
                 }
                 Err(error) => {
                     tracing::warn!(%node, address, %error, "a member's address is unusable");
@@ -77,19 +82,18 @@ impl Peers {
         }
     }
 
-    fn link(&self, node: NodeId, address: String, endpoint: &Endpoint) -> Link {
+    fn link(&self, node: NodeId, address: String) -> Result<Link, Error> {
         let (frames, queue) = mpsc::channel(QUEUED_FRAMES);
         let _context = self.runtime.enter();
-        let task = self
-            .runtime
-            .spawn(carry(node, endpoint.connect_lazy(), queue));
-        let bulk = endpoint.connect_lazy();
-        Link {
+        let connection = || channel(&self.network, &address, &timing());
+        let (stream, bulk) = (connection()?, connection()?);
+        let task = self.runtime.spawn(carry(node, stream, queue));
+        Ok(Link {
             address,
             bulk,
             frames,
             task,
-        }
+        })
     }
 
     /// Queues messages for a node, in frames that are not too large, or drops them.
@@ -168,6 +172,7 @@ async fn carry(node: NodeId, channel: Channel, mut queue: mpsc::Receiver<PeerFra
         tokio::pin!(call);
         let ended = loop {
             tokio::select! {
+                biased;
                 result = &mut call => break result.err().map(|status| status.message().to_owned()),
                 frame = queue.recv() => match frame {
                     None => return,

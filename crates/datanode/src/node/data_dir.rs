@@ -10,27 +10,29 @@
 //! A node's id is drawn when its directory is made. An emptied directory is a new node, in no placement: a node that
 //! came back under its old id without its log could vote for what it had refused.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
+use storage::disk::Disk;
+
+use crate::device::{Lock, Storage};
 
 /// The newest layout of a data directory that this version knows.
 const FORMAT: u32 = 1;
 
+/// The file with the identity.
+const IDENTITY: &str = "identity.json";
+
 /// A data directory in use by this process.
-#[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     identity: Identity,
-    lock: DirLock,
+    lock: Lock,
 }
-
-/// The directory is locked as long as one of these is there: whoever writes to it holds one.
-pub(super) type DirLock = Arc<File>;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Identity {
@@ -85,7 +87,11 @@ pub enum DataDirError {
 
 impl DataDir {
     /// Opens a directory, made if it is missing, and locks it. `new_id` names the node of a new one.
-    pub(super) fn open(path: &Path, new_id: NodeId) -> Result<Self, DataDirError> {
+    pub(super) fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        new_id: NodeId,
+    ) -> Result<Self, DataDirError> {
         let io = |context| {
             move |source| DataDirError::Io {
                 path: path.to_owned(),
@@ -93,22 +99,13 @@ impl DataDir {
                 source,
             }
         };
-        fs::create_dir_all(path).map_err(io("it can't be made"))?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(io("its lock can't be opened"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DataDirError::InUse(path.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(io("it can't be locked")(source)),
-        }
-        let identity = match fs::read(path.join("identity.json")) {
+        let disk = storage.disk();
+        disk.create_dir_all(path).map_err(io("it can't be made"))?;
+        let lock = storage.lock(path)?;
+        let identity = match read(&*disk, &path.join(IDENTITY)) {
             Ok(json) => Identity::parse(path, &json)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if path.join("log").exists() || path.join("store").exists() {
+                if exists(&*disk, &path.join("log")) || exists(&*disk, &path.join("store")) {
                     let detail = "there is data but no identity.json".to_owned();
                     return Err(DataDirError::Damaged {
                         path: path.to_owned(),
@@ -121,7 +118,7 @@ impl DataDir {
                     cluster: None,
                 };
                 identity
-                    .write(path)
+                    .write(&*disk, path)
                     .map_err(io("identity.json can't be written"))?;
                 identity
             }
@@ -129,8 +126,9 @@ impl DataDir {
         };
         Ok(Self {
             path: path.to_owned(),
+            disk,
             identity,
-            lock: Arc::new(lock),
+            lock,
         })
     }
 
@@ -140,7 +138,7 @@ impl DataDir {
     }
 
     /// The lock, for those who use the directory for longer than this lives.
-    pub(super) fn lock(&self) -> DirLock {
+    pub(super) fn lock(&self) -> Lock {
         self.lock.clone()
     }
 
@@ -177,7 +175,7 @@ impl DataDir {
                     ..self.identity.clone()
                 };
                 identity
-                    .write(&self.path)
+                    .write(&*self.disk, &self.path)
                     .map_err(|source| DataDirError::Io {
                         path: self.path.clone(),
                         context: "identity.json can't be written",
@@ -212,41 +210,114 @@ impl Identity {
     }
 
     /// Replaces the file in one step, durably.
-    fn write(&self, path: &Path) -> io::Result<()> {
+    fn write(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
         let json = serde_json::to_vec_pretty(self)?;
         let new = path.join("identity.json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&json)?;
-        file.sync_all()?;
-        fs::rename(&new, path.join("identity.json"))?;
-        File::open(path)?.sync_all()
+        let file = match disk.create(&new) {
+            // A crash has left it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = disk.open(&new)?;
+                file.set_len(0)?;
+                file
+            }
+            file => file?,
+        };
+        file.write_all_at(&json, 0)?;
+        file.sync_data()?;
+        disk.rename(&new, &path.join(IDENTITY))?;
+        disk.sync_dir(path)
     }
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let mut content = vec![0; file.len()? as usize];
+    let count = file.read_at(&mut content, 0)?;
+    content.truncate(count);
+    Ok(content)
+}
+
+/// Whether there is a directory of that name.
+fn exists(disk: &dyn Disk, dir: &Path) -> bool {
+    !matches!(disk.list(dir), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use storage::disk::SimDisk;
+    use storage::state::{MemoryStore, StateStore, StoreError};
+
     use super::*;
+    use crate::device::{Place, RealStorage};
+
+    fn open(path: &Path, new_id: u64) -> Result<DataDir, DataDirError> {
+        DataDir::open(&RealStorage, path, NodeId(new_id))
+    }
+
+    /// A disk in memory that nobody else uses.
+    struct SimStorage(SimDisk);
+
+    impl Storage for SimStorage {
+        fn disk(&self) -> Arc<dyn Disk> {
+            Arc::new(self.0.clone())
+        }
+
+        fn open_store(&self, _: &Path) -> Result<Arc<dyn StateStore>, StoreError> {
+            Ok(Arc::new(MemoryStore::new()))
+        }
+
+        fn lock(&self, _: &Path) -> Result<Lock, DataDirError> {
+            Ok(Arc::new(()))
+        }
+
+        fn place(&self, dir: &Path) -> Place {
+            Place {
+                host: "here".to_owned(),
+                dir: dir.display().to_string(),
+            }
+        }
+    }
+
+    #[test]
+    fn an_identity_is_whole_wherever_the_power_goes() {
+        let path = Path::new("/node");
+        let whole = SimStorage(SimDisk::new());
+        let mut data = DataDir::open(&whole, path, NodeId(1)).unwrap();
+        data.join(ClusterId(7)).unwrap();
+        for cut in 1..=whole.0.changes() {
+            for seed in 0..20 {
+                let storage = SimStorage(SimDisk::new());
+                storage.0.cut_power_at(cut);
+                let opened = DataDir::open(&storage, path, NodeId(1));
+                let joined = opened.and_then(|mut data| data.join(ClusterId(7)).map(|()| data));
+                assert!(joined.is_err(), "cut {cut}");
+                let storage = SimStorage(storage.0.crash(seed));
+                // Told to nobody before it was durable, so a new id is as good as the old one.
+                let mut data = DataDir::open(&storage, path, NodeId(2)).unwrap();
+                data.join(ClusterId(7)).unwrap();
+                let again = DataDir::open(&storage, path, NodeId(3)).unwrap();
+                assert_eq!(again.node(), data.node(), "cut {cut}");
+            }
+        }
+    }
 
     #[test]
     fn the_id_is_born_with_the_directory_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node");
-        assert_eq!(DataDir::open(&path, NodeId(1)).unwrap().node(), NodeId(1));
-        assert_eq!(DataDir::open(&path, NodeId(2)).unwrap().node(), NodeId(1));
+        assert_eq!(open(&path, 1).unwrap().node(), NodeId(1));
+        assert_eq!(open(&path, 2).unwrap().node(), NodeId(1));
         fs::remove_dir_all(&path).unwrap();
-        assert_eq!(DataDir::open(&path, NodeId(3)).unwrap().node(), NodeId(3));
+        assert_eq!(open(&path, 3).unwrap().node(), NodeId(3));
     }
 
     #[test]
     fn a_directory_in_use_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let in_use = || {
-            matches!(
-                DataDir::open(dir.path(), NodeId(1)),
-                Err(DataDirError::InUse(_))
-            )
-        };
-        let first = DataDir::open(dir.path(), NodeId(1)).unwrap();
+        let in_use = || matches!(open(dir.path(), 1), Err(DataDirError::InUse(_)));
+        let first = open(dir.path(), 1).unwrap();
         assert!(in_use());
         let lock = first.lock();
         drop(first);
@@ -258,11 +329,11 @@ mod tests {
     #[test]
     fn a_directory_of_another_cluster_or_a_newer_format_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let mut data = DataDir::open(dir.path(), NodeId(1)).unwrap();
+        let mut data = open(dir.path(), 1).unwrap();
         data.join(ClusterId(7)).unwrap();
         data.join(ClusterId(7)).unwrap();
         drop(data);
-        let mut data = DataDir::open(dir.path(), NodeId(1)).unwrap();
+        let mut data = open(dir.path(), 1).unwrap();
         assert!(matches!(
             data.join(ClusterId(8)),
             Err(DataDirError::ForeignCluster { .. })
@@ -273,7 +344,7 @@ mod tests {
             r#"{"format":2,"news":true}"#,
         )
         .unwrap();
-        let refused = DataDir::open(dir.path(), NodeId(1));
+        let refused = open(dir.path(), 1);
         assert!(matches!(
             refused,
             Err(DataDirError::NewerFormat { found: 2, .. })
@@ -283,16 +354,16 @@ mod tests {
     #[test]
     fn data_without_an_identity_is_not_taken_for_an_empty_directory() {
         let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path(), NodeId(1)).unwrap());
+        drop(open(dir.path(), 1).unwrap());
         fs::create_dir(dir.path().join("log")).unwrap();
         fs::remove_file(dir.path().join("identity.json")).unwrap();
         assert!(matches!(
-            DataDir::open(dir.path(), NodeId(1)),
+            open(dir.path(), 1),
             Err(DataDirError::Damaged { .. })
         ));
         fs::write(dir.path().join("identity.json"), "nonsense").unwrap();
         assert!(matches!(
-            DataDir::open(dir.path(), NodeId(1)),
+            open(dir.path(), 1),
             Err(DataDirError::Damaged { .. })
         ));
     }

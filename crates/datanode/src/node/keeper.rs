@@ -113,8 +113,9 @@ impl Keeper {
         let session = self.coordination.connect();
         let waiting = "the coordination store does not answer";
         tokio::select! {
-            session = patiently(&self.health, waiting, session) => Ok(session?),
+            biased;
             _ = self.stop.wait_for(|stop| *stop) => Err(End::Stopped),
+            session = patiently(&self.health, waiting, session) => Ok(session?),
             never = refuse(&mut self.destroy) => match never {},
         }
     }
@@ -122,8 +123,9 @@ impl Keeper {
     /// Waits a little; true if the node is to stop.
     async fn pause(&mut self) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(RETRY) => false,
+            biased;
             _ = self.stop.wait_for(|stop| *stop) => true,
+            () = tokio::time::sleep(RETRY) => false,
             never = refuse(&mut self.destroy) => match never {},
         }
     }
@@ -132,11 +134,12 @@ impl Keeper {
     async fn hold(&mut self, session: &SharedCoordination) -> End {
         let mut stop = self.stop.clone();
         tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => End::Stopped,
             end = self.keep_in_step(session) => match end {
                 Ok(()) => End::Lost("the watch has ended".to_owned()),
                 Err(end) => end,
             },
-            _ = stop.wait_for(|stop| *stop) => End::Stopped,
         }
     }
 
@@ -165,6 +168,7 @@ impl Keeper {
         compare.reset();
         loop {
             tokio::select! {
+                biased;
                 change = watches.tables.changed() => {
                     self.read_tables(store, change?).await?;
                     self.converge(store).await?;

@@ -13,23 +13,22 @@ use std::time::Duration;
 
 use api::internal::data_node_server::DataNodeServer;
 use coordination::records::{LiveNodeRecord, MemberRecord};
+use environment::{Incoming, Offload};
 use model::{NodeId, ShardId, TableId, limits};
-use storage::disk::RealDisk;
-use storage::log::{Log, LogOptions};
-use storage::state::{FjallOptions, FjallStore, StateStore};
-use tokio::net::TcpListener;
+use storage::log::Log;
+use storage::state::StateStore;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tonic::transport::server::TcpIncoming;
 
+use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
-use self::data_dir::{DataDir, DirLock};
 use self::keeper::{DestroyRequest, Keeper};
 use self::plan::Wanted;
 #[cfg(test)]
 pub(crate) use self::recovery::config as raft_config;
 use self::replicas::{Hands, Replicas};
 use crate::admission::Admission;
+use crate::device::Lock;
 use crate::forward::Forwarder;
 use crate::health::Health;
 use crate::hosted::Hosted;
@@ -91,8 +90,9 @@ pub struct DataNodeService {
     admission: Admission,
     server: JoinHandle<()>,
     keeper: JoinHandle<()>,
-    /// Until the threads have ended: the keeper ends before them.
-    _lock: DirLock,
+    offload: Offload,
+    /// Until the stages have ended: the keeper ends before them.
+    _lock: Lock,
 }
 
 /// Starts a data node: opens its directory, listens, and begins to look for the coordination store.
@@ -102,16 +102,20 @@ pub async fn start(options: Options) -> Result<DataNodeService, StartError> {
     if options.listen.ip().is_unspecified() && options.advertise.is_none() {
         return Err(StartError::Advertise(options.listen));
     }
-    let data_dir = DataDir::open(&options.data_dir, NodeId(rand::random()))?;
+    let data_dir = DataDir::open(&*options.storage, &options.data_dir, NodeId(rand::random()))?;
     let address = options.listen;
-    let listener = TcpListener::bind(address)
+    let (network, offload) = (
+        options.environment.network.clone(),
+        options.environment.offload,
+    );
+    let listener = network
+        .listen(address)
         .await
         .map_err(|source| StartError::Listen { address, source })?;
     let address = listener
         .local_addr()
         .map_err(|source| StartError::Listen { address, source })?;
-    let parts = tokio::task::spawn_blocking(move || open(options, data_dir)).await;
-    let opened = match parts {
+    let opened = match offload.run(move || open(options, data_dir)).await {
         Ok(opened) => opened?,
         Err(error) => {
             let (dir, detail) = (String::new(), error.to_string());
@@ -135,15 +139,16 @@ fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
         dir: data_dir.path().display().to_string(),
         detail,
     };
-    let store = FjallStore::open(&data_dir.store(), &FjallOptions::default())
+    let store = options
+        .storage
+        .open_store(&data_dir.store())
         .map_err(|error| unusable(error.to_string()))?;
-    let store: Arc<dyn StateStore> = Arc::new(store);
     // What is read from it may have come from the page cache only, and a log that is found to be behind it begins anew
     // after it.
     store
         .persist()
         .map_err(|error| unusable(error.to_string()))?;
-    let (log, groups) = Log::open(Arc::new(RealDisk), &data_dir.log(), LogOptions::default())
+    let (log, groups) = Log::open(options.storage.disk(), &data_dir.log(), options.log.clone())
         .map_err(|error| unusable(error.to_string()))?;
     let node = data_dir.node();
     let found = recovery::recover(node, &options.tuning, &store, groups, &log.reader())
@@ -158,11 +163,7 @@ fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
 }
 
 impl Opened {
-    fn start(
-        self,
-        listener: TcpListener,
-        address: SocketAddr,
-    ) -> Result<DataNodeService, StartError> {
+    fn start(self, listener: Incoming, address: SocketAddr) -> Result<DataNodeService, StartError> {
         let Self {
             options,
             data_dir,
@@ -176,7 +177,11 @@ impl Opened {
             .clone()
             .unwrap_or_else(|| address.to_string());
         let hosted = Hosted::default();
-        let peers = Arc::new(Peers::new(node, tokio::runtime::Handle::current()));
+        let environment = options.environment;
+        let (clock, network) = (environment.clock.clone(), environment.network.clone());
+        let offload = environment.offload;
+        let peers = Peers::new(node, tokio::runtime::Handle::current(), network.clone());
+        let peers = Arc::new(peers);
         let (workers, queues) = queues(&options.tuning);
         let (stop, stopping) = watch::channel(false);
         let snapshots = Sender::new(
@@ -185,9 +190,10 @@ impl Opened {
             peers.clone(),
             workers.clone(),
             &options.tuning,
+            offload,
             stopping.clone(),
         );
-        let forwarder = Forwarder::new(options.clock.clone());
+        let forwarder = Forwarder::new(clock.clone(), network);
         let outside: Arc<dyn Outside> = Arc::new(Network {
             peers: peers.clone(),
             snapshots,
@@ -197,10 +203,11 @@ impl Opened {
         let parts = Parts {
             node,
             tuning: options.tuning.clone(),
-            clock: options.clock.clone(),
+            environment,
             log,
             store: store.clone(),
             hosted: hosted.clone(),
+            probe: options.probe,
         };
         let shell =
             Shell::start(parts, workers.clone(), queues, &outside).map_err(StartError::Threads)?;
@@ -210,12 +217,13 @@ impl Opened {
         let (destroy, destroy_requests) = mpsc::channel(64);
         let service = Service {
             node,
-            clock: options.clock.clone(),
+            clock: clock.clone(),
+            offload,
             admission: admission.clone(),
             hosted,
             workers: workers.clone(),
             store: store.clone(),
-            receiver: Receiver::new(node, store.clone(), workers.clone()),
+            receiver: Receiver::new(node, store.clone(), workers.clone(), offload),
             destroyer: Destroyer {
                 requests: destroy,
                 quarantined: quarantined.clone(),
@@ -223,7 +231,8 @@ impl Opened {
             stop: stopping.clone(),
         };
         let (health, health_seen) = watch::channel(Health::waiting("starting"));
-        let now = options.clock.now().wall_millis;
+        let now = clock.now().wall_millis;
+        let place = options.storage.place(data_dir.path());
         let keeper = Keeper {
             coordination: options.coordination.clone(),
             member: MemberRecord {
@@ -236,8 +245,8 @@ impl Opened {
                 address: advertised,
                 incarnation: rand::random(),
                 started_millis: now,
-                host: host_name(),
-                data_dir: canonical(data_dir.path()),
+                host: place.host,
+                data_dir: place.dir,
             },
             data_dir,
             replicas: Replicas::new(
@@ -247,7 +256,8 @@ impl Opened {
                     store: store.clone(),
                     shell: shell.clone(),
                     workers: workers.clone(),
-                    clock: options.clock,
+                    clock,
+                    offload,
                     quarantined,
                 },
                 found,
@@ -276,6 +286,7 @@ impl Opened {
             admission,
             server,
             keeper,
+            offload,
             _lock: lock,
         })
     }
@@ -288,29 +299,28 @@ async fn keep(
     fail: watch::Sender<Option<String>>,
 ) {
     let reason = tokio::select! {
+        biased;
+        Ok(reason) = log_failed.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
         kept = keeper.run() => match kept {
             Ok(()) => return,
             Err(reason) => reason,
         },
-        Ok(reason) = log_failed.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
     };
     let _ = fail.send(Some(reason));
     // The receiver of `fail` outlives this task; it is told once.
 }
 
-async fn serve(service: Service, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+async fn serve(service: Service, listener: Incoming, mut stop: watch::Receiver<bool>) {
     let service = DataNodeServer::new(service)
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
-    // Small answers must not wait for the acknowledgement of earlier ones.
-    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(2)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .add_service(service);
-    let serving = server.serve_with_incoming_shutdown(connections, async move {
+    let serving = server.serve_with_incoming_shutdown(listener, async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
     if let Err(error) = serving.await {
@@ -339,9 +349,10 @@ impl DataNodeService {
         let mut health = self.health.clone();
         let mut failed = self.failed.clone();
         tokio::select! {
+            biased;
+            reason = failed.wait_for(Option::is_some) => Err(reason_of(reason)),
             // A node that fails stops to report its health just before it says why.
             Ok(_) = health.wait_for(|health| health.ready) => Ok(()),
-            reason = failed.wait_for(Option::is_some) => Err(reason_of(reason)),
         }
     }
 
@@ -371,7 +382,7 @@ impl DataNodeService {
             server.abort();
         }
         let (shell, store) = (self.shell, self.store);
-        let ended = tokio::task::spawn_blocking(move || {
+        let ended = self.offload.run(move || {
             shell.stop();
             store.persist()
         });
@@ -460,24 +471,12 @@ impl Outside for Network {
     }
 
     fn forward(&self, to: NodeId, request: Request) {
+        // Called from a worker's stage; deadlines are by the runtime's time, which need not be the machine's.
+        let _runtime = self.runtime.enter();
         self.forwarder.forward(&self.runtime, to, request);
     }
 
     fn send_snapshot(&self, snapshot: SendSnapshot) {
         self.runtime.spawn(self.snapshots.clone().send(snapshot));
     }
-}
-
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn canonical(path: &std::path::Path) -> String {
-    path.canonicalize()
-        .unwrap_or_else(|_| path.to_owned())
-        .display()
-        .to_string()
 }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use environment::{Clock, Offload};
 use model::{NodeId, ShardId, Table, TableId, TableName};
 use raft::{Replica, Restored};
 use storage::keys::Key;
@@ -25,7 +26,6 @@ use tokio::sync::oneshot;
 
 use super::plan::{Plan, Standing};
 use super::recovery::{Found, Ready, config};
-use crate::clock::Clock;
 use crate::machine::Machine;
 use crate::options::Tuning;
 use crate::shell::{Shell, Workers};
@@ -52,6 +52,7 @@ pub(super) struct Hands {
     pub(super) shell: Arc<Shell>,
     pub(super) workers: Workers,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) offload: Offload,
     pub(super) quarantined: Arc<AtomicU32>,
 }
 
@@ -315,9 +316,8 @@ impl Replicas {
         work: impl FnOnce(Arc<dyn StateStore>) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
         let store = self.hands.store.clone();
-        tokio::task::spawn_blocking(move || work(store))
-            .await
-            .map_err(|error| error.to_string())?
+        let done = self.hands.offload.run(move || work(store));
+        done.await.map_err(|error| error.to_string())?
     }
 }
 

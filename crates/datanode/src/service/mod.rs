@@ -12,6 +12,7 @@ use api::internal::{
     DescribeRequest, DescribeResponse, DestroyRequest, DestroyResponse, OperationBatch, PeerEnd,
     PeerFrame, ResultBatch, SnapshotAnswer, SnapshotFrame, VerifyRequest, VerifyResponse,
 };
+use environment::{Clock, Offload};
 use futures::{Stream, StreamExt};
 use model::{NodeId, TableId};
 use storage::state::StateStore;
@@ -19,7 +20,6 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::admission::Admission;
-use crate::clock::Clock;
 use crate::hosted::Hosted;
 use crate::node::Destroyer;
 use crate::shell::Workers;
@@ -31,6 +31,7 @@ use crate::worker::Input;
 pub struct Service {
     pub(crate) node: NodeId,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) offload: Offload,
     pub(crate) admission: Admission,
     pub(crate) hosted: Hosted,
     pub(crate) workers: Workers,
@@ -72,8 +73,9 @@ impl DataNode for Service {
         // cleaned up before the shard may receive again.
         let task = tokio::spawn(async move {
             tokio::select! {
-                answer = receiver.receive(request.into_inner()) => answer,
+                biased;
                 () = stopped => Err(Status::unavailable("the node goes down")),
+                answer = receiver.receive(request.into_inner()) => answer,
             }
         });
         match task.await {

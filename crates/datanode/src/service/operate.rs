@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use api::Error;
 use api::internal::{self, OperationBatch, OperationResult, ResultBatch};
+use environment::Clock;
 use futures::{Stream, StreamExt};
 use model::{NodeId, ShardId, TableId, limits};
 use tokio::sync::{Notify, mpsc};
@@ -20,7 +21,6 @@ use tonic::{Status, Streaming};
 
 use super::Service;
 use crate::admission::Admission;
-use crate::clock::Clock;
 use crate::hosted::Hosted;
 use crate::operation::{self, Answer, Operation, Reply, ReplySink, Request};
 use crate::shell::Workers;
@@ -52,8 +52,9 @@ impl Service {
         let stopped = self.stopped();
         tokio::spawn(async move {
             tokio::select! {
-                () = intake.run(batches) => {}
+                biased;
                 () = stopped => {}
+                () = intake.run(batches) => {}
             }
         });
         // Ends by itself when the intake has ended and every reply was given.

@@ -25,7 +25,7 @@ impl Service {
             return Ok(VerifyResponse::default());
         };
         let view = self.store.view();
-        let verified = tokio::task::spawn_blocking(move || verify_shard(&*view, shard)).await;
+        let verified = self.offload.run(move || verify_shard(&*view, shard)).await;
         let verified = match verified {
             Ok(Ok(verified)) => verified,
             Ok(Err(error)) => return Err(corrupt(error)),

@@ -1,9 +1,10 @@
 //! Receiving: into a generation of keys that nothing reads, switched to when it is whole and durable.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::internal::{SnapshotAnswer, SnapshotFrame, SnapshotStart, snapshot_frame::Kind};
+use environment::Offload;
 use futures::{Stream, StreamExt};
 use model::{NodeId, ShardId, TableId};
 use parking_lot::Mutex;
@@ -22,13 +23,14 @@ pub struct Receiver {
     node: NodeId,
     store: Arc<dyn StateStore>,
     workers: Workers,
-    receiving: Arc<Mutex<HashSet<ShardId>>>,
+    receiving: Arc<Mutex<BTreeSet<ShardId>>>,
+    offload: Offload,
 }
 
 /// The right to receive for a shard.
 struct Turn {
     shard: ShardId,
-    receiving: Arc<Mutex<HashSet<ShardId>>>,
+    receiving: Arc<Mutex<BTreeSet<ShardId>>>,
 }
 
 impl Drop for Turn {
@@ -39,11 +41,17 @@ impl Drop for Turn {
 
 impl Receiver {
     /// A receiver of nothing yet.
-    pub fn new(node: NodeId, store: Arc<dyn StateStore>, workers: Workers) -> Self {
+    pub fn new(
+        node: NodeId,
+        store: Arc<dyn StateStore>,
+        workers: Workers,
+        offload: Offload,
+    ) -> Self {
         Self {
             node,
             store,
             workers,
+            offload,
             receiving: Arc::default(),
         }
     }
@@ -141,39 +149,45 @@ impl Receiver {
             ));
         }
         let store = self.store.clone();
-        let mut sink = blocking(move || SnapshotSink::begin(store, header))
+        let mut sink = self
+            .blocking(move || SnapshotSink::begin(store, header))
             .await?
             .map_err(refused)?;
         while let Some(frame) = frames.next().await.transpose()? {
             let Some(Kind::Chunk(chunk)) = frame.kind else {
                 return Err(Status::invalid_argument("a snapshot goes on with chunks"));
             };
-            let added = blocking(move || {
+            let added = self.blocking(move || {
                 let added = SnapshotChunk::decode(chunk).and_then(|chunk| sink.add(chunk));
                 added.map(|()| sink)
             });
             sink = added.await?.map_err(refused)?;
         }
-        let received = blocking(move || sink.finish()).await?.map_err(refused)?;
+        let received = self
+            .blocking(move || sink.finish())
+            .await?
+            .map_err(refused)?;
         Ok(received.generation)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let done = self.offload.run(work).await;
+        done.map_err(|error| Status::aborted(error.to_string()))
     }
 
     /// Removes the generations that are not in use any more.
     async fn clean(&self, shard: ShardId) {
         let store = self.store.clone();
-        let cleaned = blocking(move || clean_generations(&*store, shard)).await;
+        let cleaned = self
+            .blocking(move || clean_generations(&*store, shard))
+            .await;
         if let Ok(Err(error)) = cleaned {
             tracing::warn!(%shard, %error, "old state could not be removed; the next start tries again");
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Status> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Status::aborted(error.to_string()))
 }
 
 fn refused(error: impl std::fmt::Display) -> Status {

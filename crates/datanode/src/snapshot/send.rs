@@ -1,14 +1,16 @@
 //! Sending: from a view of the store, without stopping writes, and not faster than allowed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::internal::{SnapshotFrame, SnapshotStart, snapshot_frame::Kind};
+use environment::Offload;
 use model::NodeId;
 use raft::Index;
-use storage::snapshot::SnapshotSource;
+use storage::snapshot::{SnapshotError, SnapshotSource};
 use storage::state::StateStore;
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::peers::Peers;
@@ -33,6 +35,8 @@ pub struct Sender {
     pub chunk_bytes: usize,
     /// Bytes per second.
     pub rate: u64,
+    /// Where the chunks are read.
+    pub offload: Offload,
     turns: Arc<Semaphore>,
     /// True once the node goes down.
     stop: watch::Receiver<bool>,
@@ -46,6 +50,7 @@ impl Sender {
         peers: Arc<Peers>,
         workers: Workers,
         tuning: &crate::options::Tuning,
+        offload: Offload,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -55,6 +60,7 @@ impl Sender {
             workers,
             chunk_bytes: tuning.snapshot_chunk_bytes,
             rate: tuning.snapshot_bytes_per_second.max(1),
+            offload,
             turns: Arc::new(Semaphore::new(CONCURRENT)),
             stop,
         }
@@ -64,8 +70,9 @@ impl Sender {
     pub async fn send(self, snapshot: SendSnapshot) {
         let mut stop = self.stop.clone();
         tokio::select! {
-            () = self.send_whole(snapshot) => {}
+            biased;
             _ = stop.wait_for(|stop| *stop) => {}
+            () = self.send_whole(snapshot) => {}
         }
     }
 
@@ -90,31 +97,18 @@ impl Sender {
     }
 
     async fn transfer(&self, snapshot: &SendSnapshot) -> Result<Option<Index>, String> {
-        let SendSnapshot { shard, to, term } = *snapshot;
+        let SendSnapshot { shard, to, .. } = *snapshot;
         let mut client = self
             .peers
             .client(to)
             .ok_or("the follower is not a known member")?;
-        let (view, node, chunk_bytes, rate) =
-            (self.store.view(), self.node, self.chunk_bytes, self.rate);
         let (frames, stream) = mpsc::channel(2);
-        let producer = tokio::task::spawn_blocking(move || {
-            let source = SnapshotSource::new(view, shard).map_err(|error| error.to_string())?;
-            let header = source.header();
-            let start = SnapshotStart {
-                from: node.0,
-                to: to.0,
-                table: shard.table.0,
-                shard: shard.index,
-                term: term.0,
-                index: header.index(),
-                index_term: header.term(),
-                header: header.encode(),
-            };
-            produce(source, start, chunk_bytes, rate, &frames)
-        });
-        let answer = client.snapshot(ReceiverStream::new(stream)).await;
-        let sent = producer.await.map_err(|error| error.to_string())?;
+        let produced = self.produce(snapshot, frames);
+        let (answer, sent) = tokio::join!(
+            biased;
+            client.snapshot(ReceiverStream::new(stream)),
+            produced
+        );
         let index = answer
             .map_err(|status| status.message().to_owned())?
             .into_inner()
@@ -125,42 +119,59 @@ impl Sender {
         }
         Ok((index > 0).then_some(Index(index)))
     }
-}
 
-/// Reads chunk after chunk, at most at `rate`. Ends early, without a complaint, if nobody takes them any more.
-fn produce(
-    mut source: SnapshotSource,
-    start: SnapshotStart,
-    chunk_bytes: usize,
-    rate: u64,
-    frames: &mpsc::Sender<SnapshotFrame>,
-) -> Result<u64, String> {
-    let begun = Instant::now();
-    let mut sent = 0;
-    if frames
-        .blocking_send(SnapshotFrame {
-            kind: Some(Kind::Start(start)),
-        })
-        .is_err()
-    {
-        return Ok(sent);
-    }
-    while let Some(chunk) = source
-        .next_chunk(chunk_bytes)
-        .map_err(|error| error.to_string())?
-    {
-        let chunk = chunk.encode();
-        sent += chunk.len() as u64;
-        if frames
-            .blocking_send(SnapshotFrame {
-                kind: Some(Kind::Chunk(chunk)),
-            })
-            .is_err()
-        {
-            break;
+    /// Reads chunk after chunk, at most at the rate. Ends early, without a complaint, if nobody takes them any more.
+    async fn produce(
+        &self,
+        snapshot: &SendSnapshot,
+        frames: mpsc::Sender<SnapshotFrame>,
+    ) -> Result<u64, String> {
+        let SendSnapshot { shard, to, term } = *snapshot;
+        let view = self.store.view();
+        let mut source = self.read(move || SnapshotSource::new(view, shard)).await?;
+        let header = source.header();
+        let start = SnapshotStart {
+            from: self.node.0,
+            to: to.0,
+            table: shard.table.0,
+            shard: shard.index,
+            term: term.0,
+            index: header.index(),
+            index_term: header.term(),
+            header: header.encode(),
+        };
+        let (begun, chunk_bytes) = (Instant::now(), self.chunk_bytes);
+        let (mut sent, mut kind) = (0, Kind::Start(start));
+        loop {
+            if frames
+                .send(SnapshotFrame { kind: Some(kind) })
+                .await
+                .is_err()
+            {
+                return Ok(sent);
+            }
+            let earliest =
+                begun + Duration::from_micros(sent.saturating_mul(1_000_000) / self.rate);
+            tokio::time::sleep_until(earliest).await;
+            let read = self.read(move || {
+                let chunk = source.next_chunk(chunk_bytes)?;
+                Ok((source, chunk.map(|chunk| chunk.encode())))
+            });
+            let (rest, chunk) = read.await?;
+            let Some(chunk) = chunk else {
+                return Ok(sent);
+            };
+            sent += chunk.len() as u64;
+            (source, kind) = (rest, Kind::Chunk(chunk));
         }
-        let earliest = begun + Duration::from_micros(sent.saturating_mul(1_000_000) / rate);
-        std::thread::sleep(earliest.saturating_duration_since(Instant::now()));
     }
-    Ok(sent)
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+    ) -> Result<T, String> {
+        let read = self.offload.run(work).await;
+        let read = read.map_err(|error| error.to_string())?;
+        read.map_err(|error| error.to_string())
+    }
 }

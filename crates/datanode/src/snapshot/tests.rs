@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::internal::{SnapshotFrame, SnapshotStart, snapshot_frame::Kind};
 use bytes::Bytes;
+use environment::{Environment, Offload};
 use futures::stream;
 use model::{Key, NodeId, RequestId, ShardId, TableId};
 use raft::{Entry, EntryKind, Index, Replica, Restored, Term};
@@ -14,7 +15,6 @@ use storage::state::{MemoryStore, StateStore};
 use tonic::Status;
 
 use super::Receiver;
-use crate::clock::SystemClock;
 use crate::hosted::Hosted;
 use crate::machine::{Command, CommandBatch, Machine};
 use crate::node::raft_config;
@@ -64,16 +64,17 @@ impl Lab {
         let parts = Parts {
             node: OWN,
             tuning: tuning.clone(),
-            clock: Arc::new(SystemClock::default()),
+            environment: Environment::default(),
             log,
             store: store.clone(),
             hosted: Hosted::default(),
+            probe: None,
         };
         let outside: Arc<dyn Outside> = Arc::new(Nowhere);
         let shell = Shell::start(parts, workers.clone(), queues, &outside).unwrap();
         add_replica(&workers, &store, &tuning);
         Self {
-            receiver: Receiver::new(OWN, store.clone(), workers),
+            receiver: Receiver::new(OWN, store.clone(), workers, Offload::Threads),
             store,
             shell,
             _dir: dir,

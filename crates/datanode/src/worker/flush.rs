@@ -7,8 +7,8 @@ use raft::{ReadToken, Refusal};
 
 use super::group::{Proposal, Running, Waiter, no_leader};
 use crate::admission::overloaded;
-use crate::clock::Now;
 use crate::machine::{Command, CommandBatch};
+use environment::Now;
 
 impl Running {
     /// Joins the gathered commands into as few entries as their bounds allow, and proposes them.

@@ -46,9 +46,9 @@ pub use self::input::{Answer, Applied, Held, Input};
 pub use self::output::{ApplyJob, LogWrite, Outputs, SendSnapshot};
 pub(crate) use self::requests::{not_hosted, stopped};
 pub use self::status::ReplicaStatus;
-use crate::clock::Now;
 use crate::options::Tuning;
 use crate::wire::{self, PeerMessage};
+use environment::Now;
 
 /// See the [module](self).
 pub struct Worker {

@@ -1,7 +1,7 @@
 //! How the replicas of a worker are.
 
 use model::{NodeId, ShardId, TableId};
-use raft::{Availability, Role};
+use raft::{Availability, Replica, Role};
 
 use super::Worker;
 use super::group::Group;
@@ -43,6 +43,16 @@ impl ReplicaStatus {
 }
 
 impl Worker {
+    /// The replicas that have not stopped, quarantined ones included.
+    pub fn replicas(&self) -> impl Iterator<Item = (ShardId, &Replica)> {
+        self.groups
+            .iter()
+            .filter_map(|(&shard, group)| match group {
+                Group::Running(group) => Some((shard, &group.replica)),
+                Group::Stopped(_) => None,
+            })
+    }
+
     pub(super) fn describe(&self, table: Option<TableId>) -> Vec<ReplicaStatus> {
         let groups = self.groups.iter();
         let wanted = groups.filter(|(shard, _)| table.is_none_or(|table| shard.table == table));

@@ -12,7 +12,6 @@ use storage::log::{LogEntry, Record};
 use storage::state::{MemoryStore, StateStore};
 
 use crate::applier::Applier;
-use crate::clock::Now;
 use crate::hosted::Hosted;
 use crate::machine::Machine;
 use crate::node::raft_config;
@@ -22,6 +21,7 @@ use crate::options::Tuning;
 use crate::shell::raft_entry;
 use crate::wire::PeerMessage;
 use crate::worker::{ApplyJob, Held, Input, LogWrite, Outputs, ReplicaStatus, Worker};
+use environment::Now;
 
 pub(super) const SHARD: ShardId = ShardId {
     table: TableId(1),
