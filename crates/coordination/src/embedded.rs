@@ -36,14 +36,13 @@ use parking_lot::{Mutex, RwLock};
 use self::committer::{Committer, Files, Request, Shared};
 use self::journal::{Journal, unavailable};
 use self::session::Session;
-use self::state::State;
+use crate::tree_state::State;
 use crate::{Error, SharedCoordination};
 
 mod committer;
 mod journal;
 mod session;
 mod snapshot;
-mod state;
 #[cfg(test)]
 mod tests;
 

@@ -11,9 +11,9 @@
 //!
 //! A role gets its sessions through [`Connect`], one after the other as they end. [`tree`] has every path
 //! of ours, [`records`] what stands at them, [`registry`] what all roles do with them: start on an empty
-//! store, register, create and remove tables, elect the controller. Tests of other crates find real
-//! ZooKeeper servers in `testing`, and new stores are held against the cases in `conformance` (both
-//! behind the feature `testing`).
+//! store, register, create and remove tables, elect the controller. Behind the feature `testing`, tests of
+//! other crates find real ZooKeeper servers in `testing` and a faulty ensemble on simulated time in
+//! `simulated`, and new stores are held against the cases in `conformance`.
 //!
 //! # How a lost answer is survived
 //!
@@ -45,10 +45,13 @@ pub mod error;
 pub mod path;
 pub mod records;
 pub mod registry;
+#[cfg(feature = "testing")]
+pub mod simulated;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tree;
+mod tree_state;
 pub mod watch;
 pub mod zookeeper;
 

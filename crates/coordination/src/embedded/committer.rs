@@ -24,7 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::journal::Journal;
 use super::snapshot;
-use super::state::{Edit, State, Transaction};
+use crate::tree_state::{Edit, State, Transaction};
 use crate::{Error, Operation, Outcome, SessionState, WatchSender, path};
 
 /// Operations that join one sync at the most; more wait for the next.

@@ -22,8 +22,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::state::{State, Transaction};
 use crate::Error;
+use crate::tree_state::{State, Transaction};
 
 const FILE_MAGIC: [u8; 8] = *b"MDCOORD\x01";
 const FILE_HEADER: usize = 20;

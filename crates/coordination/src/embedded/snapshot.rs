@@ -12,8 +12,8 @@ use std::io;
 use std::path::Path;
 
 use super::journal::{unavailable, write_whole};
-use super::state::{Node, State};
 use crate::Error;
+use crate::tree_state::{Node, State};
 
 const MAGIC: [u8; 8] = *b"MDSNAPS\x01";
 const HEADER: usize = 12;

@@ -1,9 +1,9 @@
-//! The tree in memory, and how a `multi` changes it.
+//! The tree in memory, and how a `multi` changes it: the state machine of every store of our own.
 //!
 //! A `multi` is first *staged*: its operations are checked and carried out one after the other on the
-//! committer's copy of the tree, and taken back if one of them fails. What remains is a [`Transaction`], a
-//! list of [`Edit`]s that hold no conditions any more. It goes to the journal, and once it is durable it
-//! is applied to the copy that readers see; after a restart it is applied again. Applying is
+//! writer's copy of the tree, and taken back if one of them fails. What remains is a [`Transaction`], a
+//! list of [`Edit`]s that hold no conditions any more. It can be written down, and is applied to every
+//! other copy: those that readers see, and the one that a restart begins with. Applying is
 //! deterministic, so that versions and stats need not be written down.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
