@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use api::{convert, deadline, v1};
 use bytes::Bytes;
+use environment::{Clock, Environment};
 use model::{RequestId, limits};
 
 use crate::Error;
@@ -43,6 +44,8 @@ pub struct Options {
     /// Connections to a router, used in turn. One carries hundreds of requests at a time; more help
     /// only a load generator.
     pub connections: usize,
+    /// Time and network.
+    pub environment: Environment,
 }
 
 impl Default for Options {
@@ -51,6 +54,7 @@ impl Default for Options {
             data_timeout: deadline::DEFAULT_DATA,
             admin_timeout: deadline::DEFAULT_ADMIN,
             connections: 1,
+            environment: Environment::default(),
         }
     }
 }
@@ -66,6 +70,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     routers: Routers,
+    clock: Arc<dyn Clock>,
     /// Names this client in the identities of its writes.
     id: u64,
     writes: AtomicU64,
@@ -95,7 +100,8 @@ impl Client {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                routers: Routers::new(addresses, options.connections),
+                routers: Routers::new(addresses, options.connections, &options.environment.network),
+                clock: Arc::clone(&options.environment.clock),
                 id: rand::random(),
                 writes: AtomicU64::new(0),
             }),
@@ -178,13 +184,10 @@ impl Client {
     }
 
     fn next_request_id(&self) -> RequestId {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
         RequestId {
             client: self.shared.id,
             sequence: self.shared.writes.fetch_add(1, Ordering::Relaxed),
-            issued_millis: now.as_millis() as u64,
+            issued_millis: self.shared.clock.now().wall_millis,
         }
     }
 

@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use environment::Network;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::limits::MAX_MESSAGE_BYTES;
-use tokio::net::TcpStream;
 use tonic::body::Body;
 
 use crate::address::Address;
@@ -46,18 +46,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Opens a connection. An error means that nothing of any request was sent.
-    pub(crate) async fn open(address: &Address) -> Result<Self, String> {
-        tokio::time::timeout(CONNECT_TIMEOUT, Self::open_now(address))
+    pub(crate) async fn open(network: &dyn Network, address: &Address) -> Result<Self, String> {
+        tokio::time::timeout(CONNECT_TIMEOUT, Self::open_now(network, address))
             .await
             .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))
     }
 
-    async fn open_now(address: &Address) -> Result<Self, String> {
-        let stream = TcpStream::connect(&address.authority)
+    async fn open_now(network: &dyn Network, address: &Address) -> Result<Self, String> {
+        let stream = network
+            .connect(&address.authority)
             .await
-            .map_err(|error| error.to_string())?;
-        stream
-            .set_nodelay(true)
             .map_err(|error| error.to_string())?;
         let (requests, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())

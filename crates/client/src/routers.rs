@@ -1,7 +1,9 @@
 //! The routers that a client knows, and the connections to them.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use environment::Network;
 
 use crate::address::Address;
 use crate::connection::Connection;
@@ -18,6 +20,7 @@ pub(crate) struct Routers {
 #[derive(Debug)]
 pub(crate) struct Router {
     pub(crate) address: Address,
+    network: Arc<dyn Network>,
     /// Connections, used in turn.
     slots: Vec<Slot>,
     turn: AtomicUsize,
@@ -31,9 +34,14 @@ struct Slot {
 }
 
 impl Routers {
-    pub(crate) fn new(addresses: Vec<Address>, connections: usize) -> Self {
+    pub(crate) fn new(
+        addresses: Vec<Address>,
+        connections: usize,
+        network: &Arc<dyn Network>,
+    ) -> Self {
         let router = |address| Router {
             address,
+            network: Arc::clone(network),
             slots: (0..connections.max(1)).map(|_| Slot::default()).collect(),
             turn: AtomicUsize::new(0),
         };
@@ -87,7 +95,7 @@ impl Router {
         if let Some(connection) = slot.usable() {
             return Ok(connection);
         }
-        let connection = Connection::open(&self.address).await?;
+        let connection = Connection::open(&*self.network, &self.address).await?;
         *slot.lock() = Some(connection.clone());
         Ok(connection)
     }

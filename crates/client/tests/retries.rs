@@ -3,11 +3,14 @@
 
 mod fake;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::Reason;
 use client::{Client, Consistency, Error, Options};
+use environment::{Clock, Environment, Incoming, Network, Now, Socket, Tcp};
 use fake::{Act, FakeRouter, LossyProxy};
+use futures::future::BoxFuture;
 
 /// An address where nobody listens: it was free a moment ago.
 async fn nobody() -> String {
@@ -55,6 +58,53 @@ async fn writes_of_one_client_have_different_identities() {
     assert_eq!(first.client_id, second.client_id);
     assert_ne!(first.sequence, second.sequence);
     assert!(first.issued_at_millis > 0);
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Stopped(Now);
+
+impl Clock for Stopped {
+    fn now(&self) -> Now {
+        self.0
+    }
+}
+
+/// TCP, to one place whatever the address.
+#[derive(Debug)]
+struct Redirect(std::net::SocketAddr);
+
+impl Network for Redirect {
+    fn connect(&self, _: &str) -> BoxFuture<'static, std::io::Result<Socket>> {
+        Tcp.connect(&self.0.to_string())
+    }
+
+    fn listen(
+        &self,
+        address: std::net::SocketAddr,
+    ) -> BoxFuture<'static, std::io::Result<Incoming>> {
+        Tcp.listen(address)
+    }
+}
+
+#[tokio::test]
+async fn time_and_network_are_those_of_the_environment() {
+    let router = FakeRouter::start([]).await;
+    let options = Options {
+        environment: Environment {
+            clock: Arc::new(Stopped(Now {
+                monotonic_millis: 1,
+                wall_millis: 2,
+            })),
+            network: Arc::new(Redirect(router.address)),
+            ..Environment::default()
+        },
+        ..Options::default()
+    };
+    let client = Client::with_options(["elsewhere:1"], &options).unwrap();
+    client.put("people", "ada", "v").await.unwrap();
+    let puts = router.script.puts.lock().unwrap();
+    assert_eq!(puts[0].request_id.unwrap().issued_at_millis, 2);
 }
 
 #[tokio::test]

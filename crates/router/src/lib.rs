@@ -28,7 +28,6 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod attempt;
-pub mod clock;
 mod controller;
 mod data;
 mod directory;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use environment::Environment;
 
 /// Everything that a router needs to know before it starts. All of it stays as it is until the end.
 #[derive(Clone)]
@@ -19,8 +19,9 @@ pub struct Options {
     pub allow_single_replica: bool,
     /// Times and patience.
     pub timing: Timing,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
+    /// Time and network. Wall-clock time is read only where other processes see it: when a write was issued
+    /// and when a table was created.
+    pub environment: Environment,
 }
 
 impl Options {
@@ -32,7 +33,7 @@ impl Options {
             advertise: None,
             allow_single_replica: false,
             timing: Timing::default(),
-            clock: Arc::new(SystemClock),
+            environment: Environment::default(),
         }
     }
 }

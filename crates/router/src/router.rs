@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use model::RouterId;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +42,9 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
         address: listen,
         source,
     };
-    let listener = TcpListener::bind(listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let network = &options.environment.network;
+    let incoming = network.listen(listen).await.map_err(failed)?;
+    let address = incoming.local_addr().map_err(failed)?;
     let advertised = options
         .advertise
         .clone()
@@ -56,7 +56,7 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
     let reporter = HealthReporter::new();
     let serving = server::serve(
         &Services(Arc::clone(&state)),
-        listener,
+        incoming,
         reporter.clone(),
         stop_server.clone(),
     )?;

@@ -130,9 +130,10 @@ async fn serve(state: &Arc<State>, session: &Arc<Session>) -> String {
     };
     let complete = || health::set(&state.health, true, "ready");
     tokio::select! {
+        biased;
+        () = watch_session(state, session) => "the session has expired".to_owned(),
         end = keeper.run(Arc::clone(&session.store), complete) => end.to_string(),
         () = controller::driver::run(state, session) => "the controller has ended".to_owned(),
-        () = watch_session(state, session) => "the session has expired".to_owned(),
     }
 }
 

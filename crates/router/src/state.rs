@@ -40,7 +40,10 @@ impl State {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             directory: Directory::new(),
-            nodes: Nodes::new(options.timing.links.clone()),
+            nodes: Nodes::new(
+                Arc::clone(&options.environment.network),
+                options.timing.links.clone(),
+            ),
             leaders: Leaders::default(),
             health: watch::Sender::new(Health::starting()),
             session: watch::Sender::new(None),
@@ -50,10 +53,15 @@ impl State {
         }
     }
 
+    /// The time of day, milliseconds since the Unix epoch.
+    pub(crate) fn now_millis(&self) -> u64 {
+        self.options.environment.clock.now().wall_millis
+    }
+
     /// An identity for a write whose caller gave none.
     pub(crate) fn next_request_id(&self) -> RequestId {
         RequestId {
-            issued_millis: self.options.clock.now_millis(),
+            issued_millis: self.now_millis(),
             client: self.client,
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
         }

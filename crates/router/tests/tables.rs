@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::Reason;
 use api::v1::{ReplicaState, TableState};
 use coordination::registry;
+use environment::{Clock, Now};
 use links::testing::Fault;
 use support::cluster::{Client, Cluster, timing};
 use support::flaky::Flaky;
@@ -59,6 +61,29 @@ async fn a_table_is_created_shown_listed_and_deleted() {
             .entries
             .is_empty()
     );
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Stopped(Now);
+
+impl Clock for Stopped {
+    fn now(&self) -> Now {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_as_old_as_the_clock_of_the_environment_says() {
+    let cluster = Cluster::start(3).await;
+    let mut options = cluster.options();
+    options.environment.clock = Arc::new(Stopped(Now {
+        monotonic_millis: 1,
+        wall_millis: 2,
+    }));
+    let client = Client::start(options).await;
+    let created = client.create("people", 1).await.unwrap().summary.unwrap();
+    assert_eq!(created.created_at_millis, 2);
 }
 
 #[tokio::test]

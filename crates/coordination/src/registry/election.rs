@@ -84,9 +84,10 @@ impl Election {
                 leadership: sender,
             };
             tokio::select! {
-                () = campaign.run() => {}
+                biased;
                 // Told to, or dropped.
                 _ = resigned => {}
+                () = campaign.run() => {}
             }
             campaign.leadership.send_replace(Leadership::Follower);
             withdraw(&*store, router).await;
@@ -182,6 +183,7 @@ impl Campaign {
             Some(_) => Leadership::Follower,
         });
         tokio::select! {
+            biased;
             changed = ours.changed() => drop(changed?),
             changed = before.changed() => drop(changed?),
         }

@@ -45,10 +45,11 @@ pub(crate) async fn run(state: &Arc<State>, session: &Arc<Session>) {
         info!(router = %session.router, "this router is the controller");
         let mut deposed = leadership.clone();
         tokio::select! {
-            () = lead(state, session) => {}
+            biased;
             _ = deposed.wait_for(|leadership| !leadership.is_leader()) => {
                 info!(router = %session.router, "this router is not the controller any more");
             }
+            () = lead(state, session) => {}
         }
     }
 }
@@ -79,6 +80,7 @@ async fn lead(state: &Arc<State>, session: &Arc<Session>) {
         let wake_at = machine.wake_at();
         let wake = sleep_until(begin + wake_at.unwrap_or_default());
         let event = tokio::select! {
+            biased;
             news = changes.changed() => match news {
                 Ok(()) => known(state),
                 Err(_) => return,

@@ -121,6 +121,7 @@ impl Keeper<'_> {
             }
             let waits = !dirty.is_empty();
             let (parent, change) = tokio::select! {
+                biased;
                 change = tables.changed() => (Node::Tables, change),
                 change = members.changed() => (Node::Members, change),
                 change = live.changed() => (Node::Nodes, change),

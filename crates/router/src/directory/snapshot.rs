@@ -21,7 +21,7 @@ pub(crate) fn nodes_of(table: &Table) -> BTreeSet<NodeId> {
 /// Tables, members and live nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    tables: HashMap<TableId, Arc<TableEntry>>,
+    tables: BTreeMap<TableId, Arc<TableEntry>>,
     names: HashMap<String, TableId>,
     pub(crate) members: BTreeMap<NodeId, MemberRecord>,
     pub(crate) live: BTreeSet<NodeId>,

@@ -87,7 +87,7 @@ async fn record(
             name: name.clone(),
             state: TableState::Creating,
             replicas,
-            created_millis: state.options.clock.now_millis(),
+            created_millis: state.now_millis(),
             shards: placed,
         };
         match registry::create_table(store, &table, cluster.version).await {

@@ -6,13 +6,12 @@ use api::Error;
 use api::v1::cluster_server::ClusterServer;
 use api::v1::key_value_server::KeyValueServer;
 use api::v1::tables_server::TablesServer;
+use environment::Incoming;
 use model::limits::MAX_MESSAGE_BYTES;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
@@ -33,10 +32,10 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) type Serving =
     std::pin::Pin<Box<dyn Future<Output = Result<(), tonic::transport::Error>> + Send>>;
 
-/// Serves on a bound listener until `stop`, then finishes what is in flight.
+/// Serves on what comes in until `stop`, then finishes what is in flight.
 pub(crate) fn serve(
     services: &Services,
-    listener: TcpListener,
+    incoming: Incoming,
     health: HealthReporter,
     stop: CancellationToken,
 ) -> Result<Serving, StartError> {
@@ -64,8 +63,6 @@ pub(crate) fn serve(
         .add_service(ClusterServer::new(services.clone()))
         .add_service(health)
         .add_service(reflection);
-    // Small answers must not wait for the acknowledgement of earlier ones.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Ok(Box::pin(server.serve_with_incoming_shutdown(
         incoming,
         stop.cancelled_owned(),
