@@ -6,26 +6,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 /// Crate, the crates of ours that it may depend on, the crates of others that it must never see.
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("model", &[], &["tokio", "tonic", "futures", "rand"]),
     (
         "storage",
-        &["model"],
+        &["model", "mutants"],
         &["tokio", "tonic", "zookeeper-client"],
     ),
     (
         "raft",
-        &["model"],
+        &["model", "mutants"],
         &["tokio", "tonic", "futures", "rustix", "fjall"],
     ),
-    ("coordination", &["model"], &["tonic", "fjall"]),
+    (
+        "history",
+        &["model"],
+        &["tokio", "tonic", "futures", "rand"],
+    ),
+    ("coordination", &["model", "mutants"], &["tonic", "fjall"]),
     ("api", &["model"], &["fjall", "zookeeper-client"]),
     ("environment", &[], &["fjall", "zookeeper-client"]),
+    // Only behind the feature of its name, see `a_plain_build_has_no_mutants`.
+    ("mutants", &[], &["tokio", "tonic", "futures", "rand"]),
     (
         "links",
-        &["api", "environment", "model"],
+        &["api", "environment", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
     (
@@ -36,6 +44,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "environment",
             "links",
             "model",
+            "mutants",
             "raft",
             "storage",
         ],
@@ -43,12 +52,19 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "router",
-        &["api", "coordination", "environment", "links", "model"],
+        &[
+            "api",
+            "coordination",
+            "environment",
+            "links",
+            "model",
+            "mutants",
+        ],
         &["fjall", "zookeeper-client"],
     ),
     (
         "client",
-        &["api", "environment", "model"],
+        &["api", "environment", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
     (
@@ -122,6 +138,32 @@ fn crates_depend_only_downwards() {
             );
         }
     }
+}
+
+/// The deliberate faults for the simulation are behind a feature that nothing in the product asks for. What a
+/// workspace's build unifies is another matter: `scripts/test` looks into a binary that was built alone.
+#[test]
+fn a_plain_build_has_no_mutants() {
+    let linked = |features: &[&str]| {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--package", "minidynamo"])
+            .args(["--edges", "normal,build", "--prefix", "none"])
+            .args(features)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let names = stdout.lines().filter_map(|line| line.split(' ').next());
+        names.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let plain = linked(&[]);
+    assert!(plain.contains("raft") && !plain.contains("mutants"));
+    let all = linked(&["--all-features"]);
+    assert!(!all.contains("mutants"), "the binary has no such feature");
+    let faulty = linked(&["--package", "datanode", "--features", "datanode/mutants"]);
+    assert!(faulty.contains("mutants"), "the feature does what it says");
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! The checkers keep up with long histories.
+
+use std::time::{Duration, Instant};
+
+use history::{History, eventual, linearizable, versions};
+
+use crate::support::random::{ALL, Numbers, SINGLE, Verb, run};
+
+/// 10,000 operations of 16 clients over 10 keys, 5 of 100 with an unknown outcome: a tenth of a second with optimisation, so
+/// that this bound fails for a search that has become exponential, not for a slow machine.
+const BOUND: Duration = Duration::from_secs(20);
+
+fn long(verbs: &[Verb], seed: u64) -> History {
+    let plans = Numbers(seed).plans(verbs, 16, 10, 10_000, 5);
+    run(&plans).0
+}
+
+fn timed(name: &str, check: impl FnOnce()) {
+    let start = Instant::now();
+    check();
+    let took = start.elapsed();
+    println!("{name}: {took:?}");
+    assert!(took < BOUND, "{name}: {took:?}");
+}
+
+#[test]
+fn ten_thousand_operations_on_ten_keys() {
+    for (name, verbs) in [("puts, gets, deletes", SINGLE), ("everything", ALL)] {
+        for seed in 0..3 {
+            let history = long(verbs, seed);
+            timed(name, || {
+                let checked = linearizable::check(&history).unwrap_or_else(|v| panic!("{v}"));
+                assert_eq!(checked.keys, 10);
+                assert!(checked.operations > 7_000, "{checked:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_operations_with_one_stale_read_at_the_end() {
+    let mut operations = long(SINGLE, 7).operations().to_vec();
+    let last = operations.len() * 9 / 10;
+    let is_read = |op: &&mut history::Operation| {
+        matches!(
+            (&op.call, &op.outcome),
+            (
+                history::Call::Get {
+                    consistent: true,
+                    ..
+                },
+                history::Outcome::Done(history::Response::Got { .. })
+            )
+        )
+    };
+    let old = operations[..last / 2].iter_mut().find(is_read).unwrap();
+    let (call, outcome) = (old.call.clone(), old.outcome.clone());
+    let key = |call: &history::Call| format!("{call}");
+    let stale = operations[last..]
+        .iter_mut()
+        .find(|op| is_read(op) && key(&op.call) == key(&call))
+        .unwrap();
+    stale.outcome = outcome;
+    let history = History::new(operations);
+    timed("stale, found and shrunk", || {
+        let violation = linearizable::check(&history).unwrap_err();
+        println!("{violation}");
+        assert!(violation.history.len() < 10, "{violation}");
+    });
+}
+
+#[test]
+fn the_other_checkers_on_ten_thousand_operations() {
+    let history = long(ALL, 1);
+    timed("versions", || {
+        versions::check(&history).unwrap();
+    });
+    timed("eventual", || {
+        eventual::check(&history).unwrap();
+    });
+}

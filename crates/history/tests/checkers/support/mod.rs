@@ -1,0 +1,3 @@
+pub mod brute;
+pub mod random;
+pub mod script;
