@@ -59,6 +59,10 @@
 //! * A follower does not answer reads: whoever wants a consistent read asks the leader.
 //! * A broken invariant ([`Broken`]) stops the replica for good: it says why and ignores everything after it.
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 mod config;
 mod effects;
 mod entry;

@@ -220,6 +220,7 @@ impl Log {
                             committed,
                         });
                     }
+                    Some(_) if mutant!(ConflictKept) => continue,
                     Some(_) => {
                         self.cut_from(entry.index);
                         cut = Some(entry.index);

@@ -128,6 +128,7 @@ impl Replica {
 
     pub(super) fn on_request_vote(&mut self, from: ReplicaId, last: Point) {
         let free = self.hard.vote.is_none() && self.leader.is_none();
+        let free = free || mutant!(VoteTwice);
         let granted = (free || self.hard.vote == Some(from)) && self.is_up_to_date(last);
         if granted {
             if self.hard.vote.is_none() {
@@ -136,13 +137,16 @@ impl Replica {
             }
             self.time.election_elapsed = 0;
         }
+        if mutant!(VoteBeforeSync) {
+            return self.send(from, Body::Vote { granted });
+        }
         self.send_when_durable(from, Body::Vote { granted });
     }
 
     /// §5.4.1: the later term of the last entry decides, then the greater length.
     fn is_up_to_date(&self, theirs: Point) -> bool {
         let own = self.log.last();
-        (theirs.term, theirs.index) >= (own.term, own.index)
+        (theirs.term, theirs.index) >= (own.term, own.index) || mutant!(VoteForOlderLog)
     }
 
     /// Whether a leader has been heard so recently that nobody has a reason to look for another.
@@ -224,6 +228,10 @@ impl Replica {
             transfer: None,
         });
         self.leader = Some(self.id);
+        if mutant!(CommitOfEarlierTerm) {
+            self.unsent = true;
+            return;
+        }
         self.add_entry(EntryKind::Noop, Bytes::new());
     }
 

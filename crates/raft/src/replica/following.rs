@@ -29,7 +29,7 @@ impl Replica {
             result,
             read_sequence,
         };
-        if matches!(result, AppendResult::Match(_)) {
+        if matches!(result, AppendResult::Match(_)) && !mutant!(AppendAckBeforeSync) {
             self.send_when_durable(from, body);
         } else {
             self.send(from, body);
@@ -45,7 +45,7 @@ impl Replica {
             return Ok(None);
         }
         match self.log.term_at(previous.index) {
-            Some(term) if term == previous.term => Ok(None),
+            Some(term) if term == previous.term || mutant!(PreviousTermUnchecked) => Ok(None),
             Some(_) if previous.index == committed => {
                 let Point { index, term } = previous;
                 Err(Broken::ConflictsWithCommitted {
@@ -89,6 +89,11 @@ impl Replica {
         read_sequence: u64,
     ) -> Result<(), Broken> {
         let last = self.log.last().index;
+        let committed = if mutant!(CommitBeyondMatch) {
+            committed.min(last)
+        } else {
+            committed
+        };
         if committed > last {
             return Err(Broken::CommittedBeyondLast { committed, last });
         }

@@ -186,7 +186,9 @@ impl Replica {
             self.enter_term(term);
         } else if term < self.hard.term {
             self.answer_past(from, &body);
-            return Ok(());
+            if !(mutant!(StaleTermAppend) && matches!(body, Body::Append { .. })) {
+                return Ok(());
+            }
         }
         match body {
             Body::RequestPreVote { .. } | Body::PreVote { .. } => {}

@@ -77,7 +77,9 @@ impl Replica {
             persistence.next = PersistToken(token.0 + 1);
             persist = Some(Persist {
                 token,
-                hard_state: std::mem::take(&mut persistence.hard_changed).then_some(self.hard),
+                hard_state: std::mem::take(&mut persistence.hard_changed)
+                    .then_some(self.hard)
+                    .filter(|hard| hard.vote.is_some() || !mutant!(TermNotPersisted)),
                 reset: persistence
                     .reset
                     .take()

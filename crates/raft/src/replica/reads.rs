@@ -67,7 +67,8 @@ impl Replica {
             return;
         };
         let index = self.log.committed();
-        if index < leader.first || leader.reads.gathering.is_empty() {
+        let too_early = index < leader.first && !mutant!(ReadBeforeOwnTerm);
+        if too_early || leader.reads.gathering.is_empty() {
             return;
         }
         leader.reads.sequence += 1;
@@ -88,6 +89,11 @@ impl Replica {
             return;
         };
         follower.answered_at = self.time.now;
+        let sequence = if mutant!(ReadEchoOfAnyRound) {
+            u64::MAX
+        } else {
+            sequence
+        };
         if sequence > follower.read_echoed {
             follower.read_echoed = sequence;
             self.confirm_reads();
@@ -107,7 +113,10 @@ impl Replica {
                 .get(&id)
                 .map_or(u64::MAX, |follower| follower.read_echoed)
         };
-        let confirmed = self.membership.reached(echoed);
+        let mut confirmed = self.membership.reached(echoed);
+        if mutant!(ReadWithoutRound) {
+            confirmed = u64::MAX;
+        }
         while let Some(round) = leader
             .reads
             .rounds

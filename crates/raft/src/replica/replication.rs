@@ -75,7 +75,7 @@ impl Replica {
                     self.outbox.snapshots.push(to);
                 }
             }
-            let committed = self.log.committed().min(follower.matched);
+            let committed = known_committed(&self.log, follower);
             if committed > follower.commit_sent || read_sequence > follower.read_sent {
                 send(heartbeat(follower, committed, read_sequence));
             }
@@ -88,7 +88,7 @@ impl Replica {
         };
         let read_sequence = leader.reads.sequence;
         for (&to, follower) in &mut leader.followers {
-            let committed = self.log.committed().min(follower.matched);
+            let committed = known_committed(&self.log, follower);
             let mut send = |body| {
                 let message = Message {
                     from: self.id,
@@ -99,7 +99,7 @@ impl Replica {
                 self.outbox.free.push(message);
             };
             send(heartbeat(follower, committed, read_sequence));
-            if follower.stalled_at_heartbeat(self.time.now) {
+            if follower.stalled_at_heartbeat(self.time.now) && !mutant!(LostAppendNotResent) {
                 // An empty append at the end of what was sent shows whether it all arrived.
                 let previous_index = follower.next.previous();
                 if let Some(previous_term) = self.log.term_at(previous_index) {
@@ -174,7 +174,11 @@ impl Replica {
         let State::Leader(leader) = &mut self.state else {
             return;
         };
-        let own = self.log.persisted;
+        let own = if mutant!(LeaderCountsUnsynced) {
+            self.log.last().index
+        } else {
+            self.log.persisted
+        };
         let has = |id| {
             leader
                 .followers
@@ -182,9 +186,13 @@ impl Replica {
                 .map_or(own, |follower| follower.matched)
                 .0
         };
-        let reached = Index(self.membership.reached(has));
+        let mut reached = Index(self.membership.reached(has));
+        if mutant!(CommitWithoutMajority) {
+            reached = own;
+        }
         let before = self.log.committed();
-        if reached > before && reached >= leader.first {
+        let countable = reached >= leader.first || mutant!(CommitOfEarlierTerm);
+        if reached > before && countable {
             let size = self.log.size_of(before, reached);
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_sub(size);
             self.log.commit(reached);
@@ -291,6 +299,14 @@ fn append(
         committed,
         read_sequence,
     }
+}
+
+/// What of the commit index may be said outside of an append: as far as the follower's log is known to equal this one.
+fn known_committed(log: &Log, follower: &Progress) -> Index {
+    if mutant!(CommitBeyondMatch) {
+        return log.committed();
+    }
+    log.committed().min(follower.matched)
 }
 
 fn heartbeat(follower: &mut Progress, committed: Index, read_sequence: u64) -> Body {

@@ -24,6 +24,11 @@ impl Replica {
         validate(&restored)?;
         let durable = restored.hard_state;
         let mut hard = durable;
+        if mutant!(TermForgottenAtStart) {
+            let last = restored.entries.last();
+            let term = last.map_or(restored.snapshot.1, |entry| entry.term);
+            hard = HardState { term, vote: None };
+        }
         let applied = Point {
             index: restored.applied,
             term: restored.applied_term,

@@ -93,7 +93,9 @@ impl Replica {
             return self.check(Err(Broken::StateWentBack { index, handed }));
         }
         match self.log.term_at(index) {
-            Some(known) if known == term => self.log.state_is_at(index),
+            Some(known) if known == term || mutant!(SnapshotKeepsLog) => {
+                self.log.state_is_at(index);
+            }
             Some(known) if index <= self.log.committed() => {
                 return self.check(Err(Broken::TermDiffers {
                     index,

@@ -9,6 +9,8 @@
 //! * `RAFT_SEEDS=1000` runs so many instead of the usual few.
 
 mod faults;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod network;
 mod runs;
 

@@ -17,7 +17,7 @@ fn seeds(usual: u64) -> Range<u64> {
     }
 }
 
-fn run(size: u64, seed: u64, steps: usize, fault: Fault) -> Result<Cluster, String> {
+pub(super) fn run(size: u64, seed: u64, steps: usize, fault: Fault) -> Result<Cluster, String> {
     let mut cluster = Cluster::new(size, seed, fault);
     cluster.disturb(steps)?;
     cluster.converge()?;

@@ -1,0 +1,341 @@
+//! The catalogue. One entry per mutant: the mistake, what should notice it, the faults that it takes, who made it once.
+
+macro_rules! catalogue {
+    ($($variant:ident $name:literal {
+        mistake: $mistake:literal,
+        caught_by: $caught_by:literal,
+        needs: $needs:literal,
+        $(seen_in: $seen_in:literal,)?
+    })*) => {
+        /// A deliberate fault in our own code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $(#[doc = $mistake] #[doc = ""] #[doc = concat!("Noticed by ", $caught_by, "; needs ", $needs, ".")] $variant,)*
+        }
+
+        impl Mutant {
+            /// All of them, layer by layer.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name, for command lines and reports.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The mistake, in a sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$variant => $mistake,)* }
+            }
+
+            /// The property that it violates.
+            #[must_use]
+            pub const fn caught_by(self) -> &'static str {
+                match self { $(Self::$variant => $caught_by,)* }
+            }
+
+            /// What must go on for it to show: load, faults, circumstances.
+            #[must_use]
+            pub const fn needs(self) -> &'static str {
+                match self { $(Self::$variant => $needs,)* }
+            }
+
+            /// Who made this mistake once, as far as we know.
+            #[must_use]
+            pub const fn seen_in(self) -> Option<&'static str> {
+                match self { $(Self::$variant => seen!($($seen_in)?),)* }
+            }
+        }
+    };
+}
+
+macro_rules! seen {
+    () => {
+        None
+    };
+    ($who:literal) => {
+        Some($who)
+    };
+}
+
+catalogue! {
+    // Raft: terms and votes.
+    VoteBeforeSync "vote-before-sync" {
+        mistake: "A vote is answered before it is durable, and forgotten in a crash.",
+        caught_by: "election safety; promises are durable",
+        needs: "crashes that lose unsynced writes, during elections",
+        seen_in: "hashicorp/raft, TiKV",
+    }
+    TermNotPersisted "term-not-persisted" {
+        mistake: "A new term is written only together with a vote in it.",
+        caught_by: "promises are durable; after a crash the log is ahead of the term, and the replica refuses to start",
+        needs: "crashes of followers",
+        seen_in: "PySyncObj",
+    }
+    StaleTermAppend "stale-term-append" {
+        mistake: "An append of a leader of the past is taken like one of the present.",
+        caught_by: "state machine safety; a replica stops with two leaders in a term",
+        needs: "network cuts around leaders, delayed messages",
+    }
+    VoteForOlderLog "vote-for-older-log" {
+        mistake: "A candidate gets the vote although its log is older than the voter's.",
+        caught_by: "leader completeness; confirmed writes are lost",
+        needs: "followers that lag, leaders that fall",
+    }
+    VoteTwice "vote-twice" {
+        mistake: "A replica gives its vote to every candidate of a term.",
+        caught_by: "election safety",
+        needs: "candidates in the same term: slow or cut networks",
+    }
+    TermForgottenAtStart "term-forgotten-at-start" {
+        mistake: "A replica that starts again takes the term of its last entry for its own, and has voted for nobody.",
+        caught_by: "election safety; the term of a replica never falls",
+        needs: "restarts during elections",
+        seen_in: "PySyncObj",
+    }
+
+    // Raft: the log.
+    CommitOfEarlierTerm "commit-of-earlier-term" {
+        mistake: "A new leader commits entries of earlier terms by counting their copies, without an entry of its own (the paper's Figure 8).",
+        caught_by: "leader completeness; confirmed writes are lost",
+        needs: "leaders that fall again and again, each with entries that few have",
+    }
+    CommitWithoutMajority "commit-without-majority" {
+        mistake: "An entry counts as committed once the leader alone has it durably.",
+        caught_by: "leader completeness; confirmed writes are lost",
+        needs: "leaders that are cut off or fall under load",
+    }
+    LeaderCountsUnsynced "leader-counts-unsynced" {
+        mistake: "The leader counts its own copy of an entry before its log is synced.",
+        caught_by: "leader completeness; confirmed writes are lost",
+        needs: "crashes of leaders under load, with one follower behind",
+    }
+    AppendAckBeforeSync "append-ack-before-sync" {
+        mistake: "A follower confirms entries before they are durable.",
+        caught_by: "promises are durable; confirmed writes are lost",
+        needs: "crashes of followers that lose unsynced writes, or of all nodes at once",
+    }
+    PreviousTermUnchecked "previous-term-unchecked" {
+        mistake: "An append is taken by the index of the entry before it, whatever that entry's term.",
+        caught_by: "log matching; state machine safety",
+        needs: "deposed leaders with entries that nobody has",
+    }
+    ConflictKept "conflict-kept" {
+        mistake: "An entry that contradicts the leader's is kept instead of cut off with all behind it.",
+        caught_by: "log matching; state machine safety",
+        needs: "deposed leaders with entries that nobody has",
+    }
+    CommitBeyondMatch "commit-beyond-match" {
+        mistake: "A heartbeat carries the commit index as it is, and a follower believes it for whatever its log has there.",
+        caught_by: "state machine safety",
+        needs: "deposed leaders with entries that nobody has",
+    }
+    LostAppendNotResent "lost-append-not-resent" {
+        mistake: "A leader trusts the network with what it has sent once.",
+        caught_by: "at rest, replicas are equal",
+        needs: "lost messages, and then no further writes",
+    }
+    SnapshotKeepsLog "snapshot-keeps-log" {
+        mistake: "After a snapshot was installed, the entries behind it stay although they are of another history.",
+        caught_by: "log matching; a replica stops because a leader contradicts what it calls committed",
+        needs: "a deposed leader with many entries that nobody has, while the others compact their logs",
+        seen_in: "Scylla #9551",
+    }
+
+    // Raft: reads.
+    ReadWithoutRound "read-without-round" {
+        mistake: "A leader serves a consistent read without asking whether it still is the leader.",
+        caught_by: "linearizability",
+        needs: "leaders that are cut off or paused, and clients that still reach them",
+        seen_in: "etcd, jraft",
+    }
+    ReadBeforeOwnTerm "read-before-own-term" {
+        mistake: "A new leader serves consistent reads before it has committed an entry of its own term.",
+        caught_by: "linearizability",
+        needs: "changes of leaders under load",
+        seen_in: "etcd #7331, TiKV #6340",
+    }
+    ReadEchoOfAnyRound "read-echo-of-any-round" {
+        mistake: "An answer to any round of reads confirms all rounds, later ones included.",
+        caught_by: "linearizability",
+        needs: "delayed messages to a leader that was replaced meanwhile",
+        seen_in: "etcd #20418",
+    }
+
+    // The log on disk.
+    LogReportedBeforeSync "log-reported-before-sync" {
+        mistake: "A batch of the log counts as durable once it is written, without a sync.",
+        caught_by: "confirmed writes are lost; election safety",
+        needs: "power cuts on a majority of a shard's nodes, at once or in a row",
+    }
+    FailedSyncIgnored "failed-sync-ignored" {
+        mistake: "A failed sync is passed over, and the next one is believed.",
+        caught_by: "confirmed writes are lost; a node with a failed disk goes on",
+        needs: "failing syncs, and power cuts after them",
+        seen_in: "PostgreSQL's fsync findings, seen here on ext4",
+    }
+    ChecksumSkipped "checksum-skipped" {
+        mistake: "Recovery of the log takes records without looking at their checksums, so a torn end passes for whole.",
+        caught_by: "log matching; a replica stops because an entry can't be decoded",
+        needs: "power cuts that tear batches of several sectors, values of a few hundred bytes",
+        seen_in: "etcd #6378",
+    }
+    RecoveredTailNotSynced "recovered-tail-not-synced" {
+        mistake: "What recovery read from the page cache is built upon without a sync.",
+        caught_by: "the log of a node that was confirmed as durable is gone or damaged at its next start",
+        needs: "a power cut soon after a start",
+    }
+    RecoveryWithoutLog "recovery-without-log" {
+        mistake: "A replica whose log is gone goes on under its old identity with an empty one.",
+        caught_by: "election safety; confirmed writes are lost",
+        needs: "a log directory that is lost while the rest of the data directory stays",
+    }
+    CompactionBeyondDurable "compaction-beyond-durable" {
+        mistake: "The log is purged up to what is applied instead of what the store has made durable.",
+        caught_by: "a replica can't start: the entries after its state are gone",
+        needs: "a small bound of the log, and power cuts under load",
+        seen_in: "TiKV #11746",
+    }
+    LogNeverCompacted "log-never-compacted" {
+        mistake: "The log is never purged.",
+        caught_by: "the size of the log is bounded",
+        needs: "writes of several times the bound of the log",
+    }
+
+    // State and snapshots.
+    AppliedIndexApart "applied-index-apart" {
+        mistake: "The applied index is written in a batch of its own behind the data, so that a crash between the two has entries applied twice.",
+        caught_by: "applied index and data agree; replicas are equal at the same index",
+        needs: "crashes between two batches of the store, under load",
+        seen_in: "etcd 3.5 post-mortem",
+    }
+    ApplyDependsOnBatching "apply-depends-on-batching" {
+        mistake: "A timestamp depends on how many entries this replica applies at a time.",
+        caught_by: "replicas are equal at the same index",
+        needs: "load under which entries queue up before a replica, or a replay after a crash",
+        seen_in: "etcd #11651",
+    }
+    RetryAppliedTwice "retry-applied-twice" {
+        mistake: "A write that was applied already is applied again when it comes again.",
+        caught_by: "linearizability; one version per write",
+        needs: "lost or late answers, so that writes are sent again",
+        seen_in: "TiDB 2.1.7 (Jepsen), TiDB #47060",
+    }
+    VersionsRestart "versions-restart" {
+        mistake: "A key that was deleted begins with version 1 again when it is written anew.",
+        caught_by: "versions of a key grow and are never used again",
+        needs: "deletes and puts of the same keys",
+    }
+    DeleteLeavesPlaceholder "delete-leaves-placeholder" {
+        mistake: "A delete leaves an item without a value behind, for ever.",
+        caught_by: "at rest, the store has exactly the items that exist",
+        needs: "deletes",
+    }
+    SealIgnored "seal-ignored" {
+        mistake: "The seal of a shard whose table is being deleted goes through the log and changes nothing.",
+        caught_by: "no write and no consistent read after the deletion was confirmed; a sealed shard takes no write",
+        needs: "a deletion while a majority of the shard is cut off from the controller and ZooKeeper but not from a router that is cut off as well",
+    }
+    SnapshotForgetsRequests "snapshot-forgets-requests" {
+        mistake: "A snapshot is received without the memory of applied writes, so that a retry after it is applied again.",
+        caught_by: "replicas are equal at the same index; one version per write",
+        needs: "a follower that lags so far that it gets a snapshot",
+    }
+    SnapshotSwitchNotDurable "snapshot-switch-not-durable" {
+        mistake: "The log is reset to a snapshot before the state that was made from it is durable.",
+        caught_by: "a replica can't start: the entries after its state are gone",
+        needs: "a power cut right after a snapshot was installed",
+        seen_in: "TiKV #11746",
+    }
+    OldGenerationRead "old-generation-read" {
+        mistake: "Readers stay with the generation of keys that a snapshot has replaced and that is removed.",
+        caught_by: "linearizability: items are absent that were written; eventual reads never catch up",
+        needs: "a follower that gets a snapshot and is read, or leads, afterwards",
+    }
+
+    // The data node.
+    AnswersByIndex "answers-by-index" {
+        mistake: "Who waits for an entry gets the answer of whatever was committed at its index, of whatever term.",
+        caught_by: "confirmed writes are lost; versions don't fit",
+        needs: "deposed leaders with writes that nobody has, and clients that wait long enough",
+        seen_in: "seen here",
+    }
+    ConsistentReadAnywhere "consistent-read-anywhere" {
+        mistake: "Any replica answers a consistent read from what it has applied, without waiting for the read index.",
+        caught_by: "linearizability",
+        needs: "routers that don't know the leader, or know a deposed one",
+    }
+    DeposedLeaderDenies "deposed-leader-denies" {
+        mistake: "A leader that steps down says of the writes in its log that they certainly won't be applied.",
+        caught_by: "what was reported as not applied is seen",
+        needs: "changes of leaders under load, and deadlines that pass before a retry gets through",
+    }
+    AbsenceDestroys "absence-destroys" {
+        mistake: "A replica whose table is not listed is destroyed without a tombstone.",
+        caught_by: "confirmed writes are lost",
+        needs: "a coordination store that is restored from a backup, replaced, or read at a server that lags",
+    }
+    DestroyedReplicaRebuilt "destroyed-replica-rebuilt" {
+        mistake: "A replica that was destroyed is made again, empty, by what comes late.",
+        caught_by: "at rest, no replica without a table",
+        needs: "deletions, while watches reach data nodes late",
+        seen_in: "TiKV #1262, CockroachDB #21771",
+    }
+
+    // The network between router and node.
+    AnswersByOrder "answers-by-order" {
+        mistake: "The answers of a stream are matched to its requests by their order instead of their numbers.",
+        caught_by: "linearizability: reads see values of other keys",
+        needs: "several requests in flight to one node",
+    }
+
+    // The router.
+    RouterDenies "router-denies" {
+        mistake: "A write whose answer was lost is reported as certainly not applied.",
+        caught_by: "what was reported as not applied is seen",
+        needs: "connections that break under load, and a shard without a leader until the deadline",
+    }
+    FreshIdentityPerCall "fresh-identity-per-call" {
+        mistake: "A write that a client sends again gets another identity than the first time.",
+        caught_by: "linearizability; one version per write",
+        needs: "lost or late answers between client and router, so that writes are sent again",
+        seen_in: "TiDB 2.1.7 (Jepsen)",
+    }
+    AbsenceFromCache "absence-from-cache" {
+        mistake: "A router says that a table doesn't exist because it hasn't heard of it yet.",
+        caught_by: "a table that was created through one router is usable through another at once",
+        needs: "several routers, and watches that take their time",
+    }
+    DeleteAnsweredEarly "delete-answered-early" {
+        mistake: "The deletion of a table is confirmed once it is decided, before anybody has heard of it.",
+        caught_by: "a table is unreachable from every router once its deletion was confirmed",
+        needs: "several routers, and operations on a table that is being deleted",
+        seen_in: "TiDB, YugabyteDB (Jepsen)",
+    }
+    AvailableWithoutLeaders "available-without-leaders" {
+        mistake: "A new table becomes available before each of its shards has had a leader.",
+        caught_by: "a table that was created can be used; one that can't be is given up",
+        needs: "a table created while nodes are failing",
+    }
+    TombstonesForgotten "tombstones-forgotten" {
+        mistake: "A table is removed without a tombstone for the nodes that have not confirmed.",
+        caught_by: "at rest, no replica without a table",
+        needs: "a data node that is down while a table is deleted",
+    }
+
+    // The coordination store.
+    VersionUnchecked "version-unchecked" {
+        mistake: "A table's state is written without a look at the version that was read, so that a late controller takes a deletion back.",
+        caught_by: "a table whose deletion was decided never comes back",
+        needs: "a deletion that races the creation, or a controller that is replaced",
+        seen_in: "TiDB, YugabyteDB (Jepsen)",
+    }
+
+    // The client.
+    ClientDenies "client-denies" {
+        mistake: "The client says of a write whose answer was lost that it was not applied.",
+        caught_by: "what was reported as not applied is seen",
+        needs: "routers that fall, or connections to them that break, under load",
+    }
+}
