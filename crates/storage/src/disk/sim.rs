@@ -17,6 +17,7 @@
 //! The same seed gives the same disk.
 
 mod content;
+mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -35,6 +36,8 @@ pub struct SimDisk {
 #[derive(Clone, Default)]
 struct State {
     files: BTreeMap<u64, Content>,
+    /// How many handles there are of a file.
+    open: BTreeMap<u64, usize>,
     next_file: u64,
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
@@ -108,6 +111,16 @@ impl State {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
     }
 
+    /// Frees what has lost its name for good and is not open.
+    fn collect(&mut self) {
+        if self.pending_names.is_empty() {
+            let named: BTreeSet<u64> = self.names.values().copied().collect();
+            let open = &self.open;
+            self.files
+                .retain(|id, _| named.contains(id) || open.contains_key(id));
+        }
+    }
+
     fn used(&self) -> u64 {
         self.files.values().map(|file| file.len() as u64).sum()
     }
@@ -162,22 +175,23 @@ impl SimDisk {
         for file in state.files.values_mut() {
             file.crash(&mut dice);
         }
-        state.fail_at = None;
-        state.cut_power_at = None;
-        state.capacity = None;
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self::without_faults(state)
     }
 
     /// A copy of the disk as it is, page cache included: what the next start finds if only the process
     /// dies. The copy has no faults set.
     #[must_use]
     pub fn copy(&self) -> Self {
-        let mut state = self.state().clone();
+        Self::without_faults(self.state().clone())
+    }
+
+    /// A disk of which nobody has anything open.
+    fn without_faults(mut state: State) -> Self {
         state.fail_at = None;
         state.cut_power_at = None;
         state.capacity = None;
+        state.open.clear();
+        state.collect();
         Self {
             state: Arc::new(Mutex::new(state)),
         }
@@ -236,7 +250,10 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let id = self.state().find(path)?;
+        let mut state = self.state();
+        let id = state.find(path)?;
+        *state.open.entry(id).or_default() += 1;
+        drop(state);
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             id,
@@ -286,6 +303,7 @@ impl Disk for SimDisk {
         state.change()?.into_result()?;
         state.durable_names = state.names.clone();
         state.pending_names.clear();
+        state.collect();
         Ok(())
     }
 }
@@ -293,6 +311,18 @@ impl Disk for SimDisk {
 struct SimFile {
     disk: SimDisk,
     id: u64,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if let Some(handles) = state.open.get_mut(&self.id) {
+            *handles -= 1;
+            if *handles == 0 {
+                state.open.remove(&self.id);
+            }
+        }
+    }
 }
 
 impl DiskFile for SimFile {

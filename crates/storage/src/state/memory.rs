@@ -1,6 +1,7 @@
 //! The model of a state store: in memory, and forgetful on demand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ struct Inner {
     unpruned: BTreeSet<Bytes>,
     failed: Option<String>,
     fail_persist: Option<String>,
+    fail_write: Option<String>,
+    full: bool,
 }
 
 struct Version {
@@ -88,6 +91,8 @@ impl MemoryStore {
         inner.persisted = last;
         inner.failed = None;
         inner.fail_persist = None;
+        inner.fail_write = None;
+        inner.full = false;
     }
 
     /// How many batches a crash could take back at this moment.
@@ -99,6 +104,17 @@ impl MemoryStore {
     /// Makes the next [`StateStore::persist`] fail, and with it the store, as a failing disk would.
     pub fn fail_next_persist(&self, why: &str) {
         self.inner.write().fail_persist = Some(why.to_owned());
+    }
+
+    /// Makes the next [`StateStore::write`] of anything fail without effect, and with it the store.
+    pub fn fail_next_write(&self, why: &str) {
+        self.inner.write().fail_write = Some(why.to_owned());
+    }
+
+    /// There is no space left, or there is some again. While there is none, a write of anything fails without effect, and
+    /// with it the store.
+    pub fn set_full(&self, full: bool) {
+        self.inner.write().full = full;
     }
 }
 
@@ -133,6 +149,14 @@ impl Inner {
             Some(why) => Err(StoreError::Failed(why.clone())),
             None => Ok(()),
         }
+    }
+
+    fn write_fault(&mut self) -> Option<io::Error> {
+        if let Some(why) = self.fail_write.take() {
+            return Some(io::Error::other(why));
+        }
+        self.full
+            .then(|| io::Error::from(io::ErrorKind::StorageFull))
     }
 
     fn page(&self, start: Bound<&[u8]>, end: &[u8], state: u64) -> (Vec<(Bytes, Bytes)>, bool) {
@@ -175,6 +199,10 @@ impl StateStore for MemoryStore {
         if batch.is_empty() {
             return Ok(());
         }
+        if let Some(error) = inner.write_fault() {
+            inner.failed = Some(error.to_string());
+            return Err(StoreError::io("write", error));
+        }
         inner.written += 1;
         let (number, wanted) = (inner.written, inner.oldest_wanted());
         for (key, value) in batch {
@@ -194,7 +222,7 @@ impl StateStore for MemoryStore {
         inner.check()?;
         if let Some(why) = inner.fail_persist.take() {
             inner.failed = Some(why.clone());
-            return Err(StoreError::io("persist", std::io::Error::other(why)));
+            return Err(StoreError::io("persist", io::Error::other(why)));
         }
         inner.persisted = inner.written;
         inner.prune_all();

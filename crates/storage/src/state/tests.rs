@@ -92,6 +92,29 @@ fn a_failed_persist_is_final() {
 }
 
 #[test]
+fn a_failed_write_has_no_effect_and_is_final() {
+    let faults: [fn(&MemoryStore); 2] = [
+        |store| store.fail_next_write("on fire"),
+        |store| store.set_full(true),
+    ];
+    for fault in faults {
+        let store = MemoryStore::new();
+        store.write(put("a", "1")).unwrap();
+        store.persist().unwrap();
+        fault(&store);
+        let failed = store.write(put("b", "2"));
+        assert!(matches!(failed, Err(StoreError::Io { .. })));
+        let refused = store.write(put("b", "2"));
+        assert!(matches!(refused, Err(StoreError::Failed(_))));
+        assert!(matches!(store.persist(), Err(StoreError::Failed(_))));
+        store.crash();
+        assert!(store.get(b"a").unwrap().is_some());
+        assert!(store.get(b"b").unwrap().is_none());
+        store.write(put("b", "2")).unwrap();
+    }
+}
+
+#[test]
 fn a_failed_persist_on_disk_is_final_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();

@@ -1,8 +1,9 @@
 //! One file: what a process sees, what is durable, and what lies between.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-const SECTOR: usize = 512;
+use super::pages::{Pages, SECTOR, is_zero};
 
 /// A small seeded source of choices (SplitMix64).
 pub(super) struct Dice(u64);
@@ -26,21 +27,35 @@ impl Dice {
     }
 }
 
-/// A sector that was written since the last sync.
-#[derive(Clone)]
-struct Pending {
-    /// What each write since then made of it, oldest first.
-    versions: Vec<[u8; SECTOR]>,
-    /// Whether the next sync writes it. Not so after a sync that failed.
-    dirty: bool,
-}
-
 /// One file.
 #[derive(Clone, Default)]
 pub(super) struct Content {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    pending: BTreeMap<usize, Pending>,
+    seen: Pages,
+    durable: Pages,
+    /// Since the last sync, oldest first.
+    writes: Vec<Write>,
+    /// What the next sync does not write, because an earlier one that should have failed: what each write made of a
+    /// sector, oldest first.
+    lost: BTreeMap<usize, Vec<Sector>>,
+}
+
+type Sector = [u8; SECTOR];
+
+/// What a write has made of some sectors.
+#[derive(Clone)]
+struct Write {
+    sectors: Range<usize>,
+    /// `None` for zeros.
+    content: Option<Box<[u8]>>,
+}
+
+impl Write {
+    fn sector(&self, sector: usize) -> Sector {
+        let start = (sector - self.sectors.start) * SECTOR;
+        let content = self.content.as_deref().unwrap_or_default();
+        let part = content.get(start..).and_then(|rest| rest.first_chunk());
+        part.copied().unwrap_or([0; SECTOR])
+    }
 }
 
 impl Content {
@@ -54,66 +69,71 @@ impl Content {
     }
 
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
-        let rest = self.seen.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        count
+        self.seen.read(buffer, offset as usize)
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
         let start = offset as usize;
         let end = start + bytes.len();
-        if self.seen.len() < end {
-            self.seen.resize(end, 0);
-        }
-        self.seen[start..end].copy_from_slice(bytes);
+        self.seen.write(bytes, start);
         if bytes.is_empty() {
             return;
         }
-        for sector in start / SECTOR..=(end - 1) / SECTOR {
-            let version = sector_of(&self.seen, sector);
-            let pending = self.pending.entry(sector).or_insert(Pending {
-                versions: Vec::new(),
-                dirty: true,
-            });
-            pending.versions.push(version);
-            pending.dirty = true;
-        }
+        let sectors = start / SECTOR..end.div_ceil(SECTOR);
+        let whole = start.is_multiple_of(SECTOR) && end.is_multiple_of(SECTOR);
+        let content = (!whole || !is_zero(bytes)).then(|| {
+            let mut content = vec![0; sectors.len() * SECTOR];
+            self.seen.read(&mut content, sectors.start * SECTOR);
+            content.into()
+        });
+        self.writes.push(Write { sectors, content });
     }
 
     /// What is cut off is gone at once, so that it can't come back when the file grows again.
     pub(super) fn set_len(&mut self, len: u64) {
         let len = len as usize;
-        self.seen.resize(len, 0);
-        self.durable.truncate(len);
-        self.pending.split_off(&len.div_ceil(SECTOR));
+        self.seen.resize(len);
+        if len < self.durable.len() {
+            self.durable.resize(len);
+        }
+        let sectors = len.div_ceil(SECTOR);
+        for write in &mut self.writes {
+            write.sectors.end = write.sectors.end.min(sectors);
+        }
+        self.writes.retain(|write| !write.sectors.is_empty());
+        self.lost.split_off(&sectors);
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable.resize(self.seen.len(), 0);
-        let (seen, durable) = (&self.seen, &mut self.durable);
-        self.pending.retain(|sector, pending| {
-            if pending.dirty {
-                put_sector(durable, *sector, &sector_of(seen, *sector));
+        self.durable.resize(self.seen.len());
+        for Write { sectors, .. } in self.writes.drain(..) {
+            let part = sectors.start * SECTOR..sectors.end * SECTOR;
+            self.durable.copy(&self.seen, part);
+            if !self.lost.is_empty() {
+                self.lost.retain(|sector, _| !sectors.contains(sector));
             }
-            !pending.dirty
-        });
+        }
     }
 
     pub(super) fn fail_sync(&mut self) {
-        for pending in self.pending.values_mut() {
-            pending.dirty = false;
+        for write in self.writes.drain(..) {
+            for sector in write.sectors.clone() {
+                let versions = self.lost.entry(sector).or_default();
+                versions.push(write.sector(sector));
+            }
         }
     }
 
     pub(super) fn crash(&mut self, dice: &mut Dice) {
         if dice.below(2) == 0 {
-            self.durable.resize(self.seen.len(), 0);
+            self.durable.resize(self.seen.len());
         }
-        for (sector, pending) in std::mem::take(&mut self.pending) {
-            let choice = dice.below(pending.versions.len() as u64 + 1) as usize;
-            if let Some(version) = pending.versions.get(choice) {
-                put_sector(&mut self.durable, sector, version);
+        // A crash is a sync that has failed, and more.
+        self.fail_sync();
+        for (sector, versions) in std::mem::take(&mut self.lost) {
+            let choice = dice.below(versions.len() as u64 + 1) as usize;
+            if let Some(version) = versions.get(choice) {
+                self.durable.put_sector(sector, version);
             }
         }
         self.seen = self.durable.clone();
@@ -121,29 +141,7 @@ impl Content {
 
     pub(super) fn flip(&mut self, offset: usize, mask: u8) {
         for bytes in [&mut self.seen, &mut self.durable] {
-            if let Some(byte) = bytes.get_mut(offset) {
-                *byte ^= mask;
-            }
+            bytes.flip(offset, mask);
         }
-    }
-}
-
-fn sector_of(bytes: &[u8], sector: usize) -> [u8; SECTOR] {
-    let mut copy = [0; SECTOR];
-    let start = sector * SECTOR;
-    let end = bytes.len().min(start + SECTOR);
-    if let Some(part) = bytes.get(start..end) {
-        copy[..part.len()].copy_from_slice(part);
-    }
-    copy
-}
-
-/// Puts back as much of a sector as lies within the file's length.
-fn put_sector(bytes: &mut [u8], sector: usize, content: &[u8; SECTOR]) {
-    let start = sector * SECTOR;
-    let end = bytes.len().min(start + SECTOR);
-    if let Some(part) = bytes.get_mut(start..end) {
-        let count = part.len();
-        part.copy_from_slice(&content[..count]);
     }
 }

@@ -99,3 +99,19 @@ fn the_power_goes_during_one_change_and_stays_off() {
     file.sync_data().unwrap_err();
     file.write_all_at(&[1; 10], 0).unwrap_err();
 }
+
+#[test]
+fn a_removed_file_takes_room_as_long_as_it_could_come_back() {
+    let (disk, path, file) = disk_with_file();
+    file.preallocate(4096).unwrap();
+    file.sync_data().unwrap();
+    let files = |disk: &SimDisk| disk.state().files.len();
+    disk.remove(&path).unwrap();
+    assert!((0..20).any(|seed| disk.crash(seed).open(&path).is_ok()));
+    disk.sync_dir(Path::new("/d")).unwrap();
+    assert_eq!((files(&disk), file.len().unwrap()), (1, 4096), "still open");
+    assert_eq!(files(&disk.crash(0)), 0);
+    drop(file);
+    disk.sync_dir(Path::new("/d")).unwrap();
+    assert_eq!(files(&disk), 0);
+}
