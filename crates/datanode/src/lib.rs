@@ -20,7 +20,7 @@
 //! | [`service`], [`peers`], [`forward`], [`snapshot`] | the network |
 //!
 //! All of it runs on a machine's threads in production and on one thread in a simulation: time, network and threads come
-//! from an [`Environment`](environment::Environment), disk and store from a [`Storage`](device::Storage).
+//! from an [`Environment`](environment::Environment), disk and store from a [`Storage`].
 
 pub mod admission;
 pub mod applier;
