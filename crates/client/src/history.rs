@@ -135,7 +135,7 @@ impl History {
     /// Takes note of an attempt.
     pub(crate) fn failed(&mut self, failure: Failure) -> Next {
         if self.kind != Kind::Read && !failure.certainly_not_applied() {
-            self.maybe_applied = true;
+            self.maybe_applied = !mutant!(ClientDenies);
         }
         self.count(&failure);
         let next = self.after(&failure);

@@ -45,6 +45,10 @@
 //! * A deadline for data operations beyond a minute counts as a minute, because shards remember the
 //!   identities of writes for a bounded time.
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 mod address;
 mod admin;
 mod batch;

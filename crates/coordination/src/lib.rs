@@ -37,6 +37,10 @@
 //! A session that is [`SessionState::Disconnected`] may be dead for the store already: who may act only
 //! while its session lives stops then, and is fenced by versions besides.
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod connect;

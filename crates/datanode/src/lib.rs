@@ -22,6 +22,10 @@
 //! All of it runs on a machine's threads in production and on one thread in a simulation: time, network and threads come
 //! from an [`Environment`](environment::Environment), disk and store from a [`Storage`].
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 pub mod admission;
 pub mod applier;
 pub mod device;

@@ -53,7 +53,9 @@ impl LogWriter {
             }
         }
         self.log.write(&records)?;
-        self.log.sync()?;
+        if !mutant!(LogReportedBeforeSync) {
+            self.log.sync()?;
+        }
         Ok(tickets)
     }
 }

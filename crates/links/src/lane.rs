@@ -145,7 +145,11 @@ impl Lane {
         let mut state = self.state.lock();
         for result in batch.results {
             // An answer to nothing in flight: a duplicate. The first one counted.
-            if let Some(entry) = state.in_flight.remove(&result.correlation) {
+            let mut correlation = result.correlation;
+            if mutant!(AnswersByOrder) {
+                correlation = state.in_flight.keys().min().copied().unwrap_or_default();
+            }
+            if let Some(entry) = state.in_flight.remove(&correlation) {
                 state.bytes -= entry.bytes;
                 done.push((entry.reply, result));
             }

@@ -20,6 +20,10 @@
 //! * A node that can't be reached is tried again in the background, with back-off; meanwhile operations for
 //!   it are refused at once, so that another replica gets them.
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 mod connect;
 mod lane;
 mod link;

@@ -181,9 +181,9 @@ catalogue! {
         needs: "power cuts that tear batches of several sectors, values of a few hundred bytes",
         seen_in: "etcd #6378",
     }
-    RecoveredTailNotSynced "recovered-tail-not-synced" {
-        mistake: "What recovery read from the page cache is built upon without a sync.",
-        caught_by: "the log of a node that was confirmed as durable is gone or damaged at its next start",
+    SegmentNamedBeforeSync "segment-named-before-sync" {
+        mistake: "A fresh segment of the log takes its place before its content is synced, what recovery has copied into it included.",
+        caught_by: "a node can't start: its log is damaged; confirmed writes are lost",
         needs: "a power cut soon after a start",
     }
     RecoveryWithoutLog "recovery-without-log" {

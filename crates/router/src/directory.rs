@@ -89,6 +89,9 @@ impl Directory {
             return Ok(Arc::clone(entry));
         }
         let name = api::convert::table_name("table", name)?;
+        if mutant!(AbsenceFromCache) {
+            return Err(not_found(&name));
+        }
         let found = self.look_up(name.clone(), deadline).await?;
         match found.map(|entry| (entry.value.state, entry)) {
             Some((TableState::Available, entry)) => Ok(entry),

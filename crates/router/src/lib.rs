@@ -27,6 +27,10 @@
 // The modules are private; their documentation is for those who read the code.
 #![allow(rustdoc::private_intra_doc_links)]
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 mod attempt;
 mod controller;
 mod data;

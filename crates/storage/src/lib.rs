@@ -30,6 +30,10 @@
 //!   index **and term** are stored so that the node can see it.
 //! * All on-disk numbers (tags, format bytes, hashes) are pinned by tests. Changing one means a migration.
 
+#[macro_use]
+#[path = "../../mutants/src/site.rs"]
+mod mutant;
+
 pub mod disk;
 pub mod keys;
 pub mod log;

@@ -5,9 +5,9 @@ use model::{Table, TableState};
 use super::Error;
 use super::attempts::Attempts;
 use super::reading::{Versioned, read_table};
-use crate::Coordination;
 use crate::records::Record as _;
 use crate::tree::Node;
+use crate::{ANY_VERSION, Coordination};
 
 /// Moves a table, as it was read, to another state, and returns it with its new version.
 ///
@@ -31,7 +31,12 @@ pub async fn set_table_state(
     };
     let mut attempts = Attempts::new();
     loop {
-        let set = store.set(&path, value.encode(), table.version).await;
+        let version = if mutant!(VersionUnchecked) {
+            ANY_VERSION
+        } else {
+            table.version
+        };
+        let set = store.set(&path, value.encode(), version).await;
         let error = match set {
             Ok(version) => return Ok(Versioned { value, version }),
             Err(error) => error,

@@ -62,6 +62,9 @@ impl Machine {
         let Step {
             meta, mut batch, ..
         } = step;
+        if mutant!(AppliedIndexApart) {
+            self.store.write(std::mem::take(&mut batch))?;
+        }
         batch.put(self.meta_key(), meta.encode());
         self.store.write(batch)?;
         self.meta = meta;
@@ -137,7 +140,8 @@ impl Step<'_> {
             index: entry.index,
             error,
         })?;
-        self.now_millis = now_millis;
+        let not_the_first = mutant!(ApplyDependsOnBatching) && !self.batch.is_empty();
+        self.now_millis = now_millis + u64::from(not_the_first);
         self.meta.clock_millis = self.meta.clock_millis.max(now_millis);
         self.window.begin_entry(now_millis);
         let mut outcomes = Vec::with_capacity(commands.len());
@@ -190,7 +194,7 @@ impl Step<'_> {
                 Admission::Refused(refusal) => Ok(Outcome::Refused(refusal)),
             },
             Command::Seal => {
-                self.meta.sealed = true;
+                self.meta.sealed = !mutant!(SealIgnored);
                 Ok(Outcome::Sealed)
             }
             Command::Checkpoint { verify_id } => Ok(Outcome::Checkpoint {
@@ -221,7 +225,11 @@ impl Step<'_> {
         let last = old
             .as_ref()
             .map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
-        let lsn = self.meta.last_lsn.next();
+        let lsn = if mutant!(VersionsRestart) {
+            old.as_ref().map_or(Lsn(1), |old| old.item.lsn.next())
+        } else {
+            self.meta.last_lsn.next()
+        };
         let new = Item {
             value: Some(value),
             timestamp: self.now().max(last.next()),
@@ -249,7 +257,9 @@ impl Step<'_> {
         if old.is_some() {
             self.meta.last_lsn = self.meta.last_lsn.next();
             self.meta.last_delete_lsn = self.meta.last_lsn;
-            self.replace(at, old.as_ref(), None);
+            let stays = old.as_ref().filter(|_| mutant!(DeleteLeavesPlaceholder));
+            let left = stays.map(placeholder);
+            self.replace(at, old.as_ref(), left);
         }
         // Remembered even if there was nothing to delete: a duplicate that comes late must not hit a newer value.
         self.window.remember(request, self.meta.last_lsn);
@@ -292,4 +302,11 @@ enum Admission {
 
 fn is_locked(stored: Option<&Stored>) -> bool {
     stored.is_some_and(|stored| stored.item.intent.is_some())
+}
+
+/// What no delete of ours leaves behind: the mutant's.
+fn placeholder(old: &Stored) -> Bytes {
+    let mut item = old.item.clone();
+    item.value = None;
+    item.encode()
 }

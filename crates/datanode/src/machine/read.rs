@@ -104,7 +104,9 @@ impl ReadHandle {
             }
             match current_generation(&*store.view(), *shard)? {
                 None => return Err(ReadError::NotThere(*shard)),
-                Some(current) if current == generation => return Ok(None),
+                Some(current) if current == generation || mutant!(OldGenerationRead) => {
+                    return Ok(None);
+                }
                 Some(current) => {
                     // Others needn't find out by a miss of their own. Of two that were current the higher is the later.
                     self.shared.generation.fetch_max(current, Ordering::AcqRel);
@@ -115,7 +117,9 @@ impl ReadHandle {
     }
 
     pub(super) fn moved_to(&self, generation: u32) {
-        self.shared.generation.store(generation, Ordering::Release);
+        if !mutant!(OldGenerationRead) {
+            self.shared.generation.store(generation, Ordering::Release);
+        }
     }
 
     pub(super) fn set_sealed(&self, sealed: bool) {

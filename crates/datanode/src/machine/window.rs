@@ -146,7 +146,9 @@ impl RequestWindow {
 
     /// What is known of a write that comes with an entry of this clock.
     pub fn look(&self, request: RequestId, now_millis: u64) -> Seen {
-        if let Some(version) = self.applied.get(&request) {
+        if let Some(version) = self.applied.get(&request)
+            && !mutant!(RetryAppliedTwice)
+        {
             return Seen::Applied(*version);
         }
         let issued = request.issued_millis;

@@ -74,16 +74,19 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
         .map(|(id, shard)| (id, &shard.nodes))
         .collect();
     for (&shard, &nodes) in &ours {
-        let lacks = matches!(held.get(&shard), None | Some(Standing::HalfMade));
+        let rebuilt =
+            mutant!(DestroyedReplicaRebuilt) && held.get(&shard) == Some(&Standing::Destroyed);
+        let lacks = rebuilt || matches!(held.get(&shard), None | Some(Standing::HalfMade));
         let table = wanted.tables.get(&shard.table);
-        let stays = table.is_some_and(|table| table.state != TableState::Deleting);
+        let stays = rebuilt || table.is_some_and(|table| table.state != TableState::Deleting);
         // A table that is listed and tombstoned can't be: the one is written with the other's removal.
         if lacks && stays && !wanted.tombstones.contains(&shard.table) {
             plan.create.insert(shard, nodes.clone());
         }
     }
     for (&shard, &standing) in held {
-        let tombstoned = wanted.tombstones.contains(&shard.table);
+        let absent = mutant!(AbsenceDestroys) && !wanted.tables.contains_key(&shard.table);
+        let tombstoned = absent || wanted.tombstones.contains(&shard.table);
         match standing {
             Standing::Destroyed => {}
             Standing::HalfDestroyed => {

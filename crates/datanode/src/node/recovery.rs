@@ -110,6 +110,7 @@ fn restore(
     group: Option<RecoveredGroup>,
     reader: &LogReader,
 ) -> Result<Ready, String> {
+    let group = group.or_else(|| mutant!(RecoveryWithoutLog).then(RecoveredGroup::default));
     let group = group.ok_or("its part of the log is missing")?;
     let machine = Machine::open(store.clone(), shard).map_err(|error| error.to_string())?;
     let machine = machine.ok_or("its state is missing")?;

@@ -66,8 +66,16 @@ const MIN_BOUND: u64 = 1024 * 1024;
 impl Running {
     /// Decides whether a purge is worth while, and up to where.
     fn purge(&mut self, group: ShardId, bound: u64) -> Option<Record> {
-        let mut limit = if self.log_size.bytes() > bound {
+        if mutant!(LogNeverCompacted) {
+            return None;
+        }
+        let durable = if mutant!(CompactionBeyondDurable) {
+            self.replica.applied_index()
+        } else {
             self.durable
+        };
+        let mut limit = if self.log_size.bytes() > bound {
+            durable
         } else if self.is_leader() {
             let followers = self.replica.progress();
             let replicated = followers.iter().map(|follower| follower.matched).min();
@@ -84,7 +92,7 @@ impl Running {
         }
         let ((index, term), bytes) = self
             .log_size
-            .purgeable(limit.min(self.durable).min(self.replica.persisted_index()))?;
+            .purgeable(limit.min(durable).min(self.replica.persisted_index()))?;
         // Small purges aren't worth a record each.
         if bytes < bound / 4 {
             return None;

@@ -11,6 +11,12 @@ use crate::wire::{self, PeerMessage};
 
 impl Running {
     pub(super) fn carry_out(&mut self, shard: ShardId, effects: Effects, turn: &mut Turn) {
+        if mutant!(DeposedLeaderDenies) && !self.is_leader() {
+            let waiting = std::mem::take(&mut self.waiting);
+            for waiter in waiting.into_values().flatten().flatten() {
+                waiter.reply.fail(None, no_leader());
+            }
+        }
         if let Some(persist) = effects.persist {
             self.write_log(shard, persist, turn);
         }
@@ -106,7 +112,8 @@ impl Running {
             let Some((place, waiters)) = self.waiting.pop_first() else {
                 break;
             };
-            if place == (entry.index, entry.term) {
+            let by_index = mutant!(AnswersByIndex) && place.0 == entry.index;
+            if place == (entry.index, entry.term) || by_index {
                 let replies = waiters.into_iter().map(|waiter| waiter.map(|w| w.reply));
                 found = Some(replies.collect());
                 continue;

@@ -27,10 +27,7 @@ impl Worker {
                     request.reply.fail(group.leader(), too_late());
                 } else if matches!(
                     request.operation,
-                    Operation::Get {
-                        consistent: false,
-                        ..
-                    }
+                    Operation::Get { consistent, .. } if !consistent || mutant!(ConsistentReadAnywhere)
                 ) {
                     read_now(group, request, turn);
                 } else if group.is_leader() {

@@ -399,7 +399,8 @@ impl Policy {
 
     /// Whether an attempt may have been applied, or may yet be.
     fn may_be_applied(&self) -> bool {
-        self.kind == Kind::Write && (self.maybe_applied || self.outstanding > 0)
+        let open = self.maybe_applied || self.outstanding > 0;
+        self.kind == Kind::Write && open && !mutant!(RouterDenies)
     }
 
     fn set_verdict(&mut self, node: NodeId, verdict: Verdict) {

@@ -340,7 +340,7 @@ impl Drive {
                 poll_at,
                 ..
             } => {
-                if leaderless.is_empty() {
+                if leaderless.is_empty() || mutant!(AvailableWithoutLeaders) {
                     Some(set_state(&self.entry, TableState::Available))
                 } else if now >= self.since + patience.creating_timeout {
                     Some(set_state(&self.entry, TableState::Deleting))
@@ -390,6 +390,9 @@ impl Drive {
                 });
                 if !nodes.is_empty() {
                     return false;
+                }
+                if mutant!(TombstonesForgotten) {
+                    given_up.clear();
                 }
                 Some(Effect::Remove {
                     table,

@@ -19,6 +19,7 @@ pub(crate) async fn delete(
     let key = convert::key(request.key)?;
     let id = request
         .request_id
+        .filter(|_| !mutant!(FreshIdentityPerCall))
         .unwrap_or_else(|| state.next_request_id().into());
     let operation = operation::Kind::Delete(Delete {
         key: key.partition.clone(),

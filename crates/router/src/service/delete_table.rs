@@ -25,7 +25,9 @@ pub(crate) async fn delete_table(
             )));
         }
     };
-    gone(state, &name, id, deadline).await?;
+    if !mutant!(DeleteAnsweredEarly) {
+        gone(state, &name, id, deadline).await?;
+    }
     Ok(DeleteTableResponse {})
 }
 

@@ -20,6 +20,7 @@ pub(crate) async fn put(
     let value = convert::value(request.value)?;
     let id = request
         .request_id
+        .filter(|_| !mutant!(FreshIdentityPerCall))
         .unwrap_or_else(|| state.next_request_id().into());
     let operation = operation::Kind::Put(Put {
         key: key.partition.clone(),

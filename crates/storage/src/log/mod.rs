@@ -192,7 +192,7 @@ impl Default for LogOptions {
 }
 
 /// What [`Log::open`] found of a group, all of it durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveredGroup {
     /// The current term; 0 if none was ever recorded.
     pub term: u64,

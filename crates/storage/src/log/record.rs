@@ -138,7 +138,7 @@ pub(super) fn seal(bytes: &mut [u8], seal: Seal, offset: u64) {
 /// Reads exactly one record that stands at `offset` of the sealed segment.
 pub(super) fn parse(bytes: &[u8], seal: Seal, offset: u64) -> Result<View<'_>, Malformed> {
     let (check, rest) = take_u64(bytes).ok_or("a record without a header")?;
-    if seal.check(offset, rest) != check {
+    if seal.check(offset, rest) != check && !mutant!(ChecksumSkipped) {
         return Err("a record's checksum doesn't match");
     }
     view(bytes)

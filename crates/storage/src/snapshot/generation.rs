@@ -80,7 +80,9 @@ pub fn switch_generation(
     let mut batch = Batch::new();
     batch.put(Key::Generation(shard).encode(), encode_pointer(generation));
     store.write(batch)?;
-    store.persist()?;
+    if !mutant!(SnapshotSwitchNotDurable) {
+        store.persist()?;
+    }
     Ok(meta)
 }
 
