@@ -44,7 +44,9 @@
 //! A client is told that its session has expired by a server only, as ZooKeeper's own client does it. The
 //! client that production uses concludes it by itself after 7/5 of the session timeout without contact; after
 //! an outage as long as that the old session lives beside its successor, which this model does not show.
-//! Answers and requests have no size, and nothing is ever throttled.
+//! Answers and requests have no size, and nothing is ever throttled. When several tasks wait on receivers of
+//! one session's state, tokio wakes them in an order from a random generator of the thread's: whoever wants the
+//! same run twice seeds that one too.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -66,6 +68,7 @@ mod model;
 mod party;
 mod random;
 mod requests;
+mod standing;
 mod view;
 
 /// Times of servers and clients. The defaults are those of [`crate::zookeeper::ConnectOptions`].

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use super::Ensemble;
 use super::message::{Failure, Opened, Reply, Request, Value};
+use super::standing::Standing;
 use crate::store::validate_multi;
 use crate::{
     Connect, Coordination, Error, Operation, Outcome, Path, SessionState, Watch, Znode, path,
@@ -68,7 +69,7 @@ impl Connect for Connector {
             Ok(opened) => Ok(Arc::new(Session {
                 ensemble: self.ensemble.clone(),
                 id: opened.session,
-                state: opened.state,
+                standing: opened.standing,
             })),
             Err(_) => Err(Error::Unavailable {
                 reason: format!("no session with the simulated store within {connect_timeout:?}"),
@@ -82,7 +83,7 @@ impl Connect for Connector {
 struct Session {
     ensemble: Ensemble,
     id: i64,
-    state: Arc<watch::Sender<SessionState>>,
+    standing: Arc<Standing>,
 }
 
 impl Session {
@@ -105,11 +106,9 @@ impl Session {
     }
 
     async fn connected(&self, deadline: Instant) -> Result<(), Error> {
-        let mut state = self.state.subscribe();
-        let decided = state.wait_for(|state| *state != SessionState::Disconnected);
-        match timeout_at(deadline, decided).await {
+        match timeout_at(deadline, self.standing.decided()).await {
             Err(_) => Err(self.unavailable()),
-            Ok(Ok(state)) if state.connected().is_some() => Ok(()),
+            Ok(state) if state.connected().is_some() => Ok(()),
             Ok(_) => Err(Error::SessionExpired),
         }
     }
@@ -214,7 +213,7 @@ impl Coordination for Session {
     }
 
     fn session(&self) -> watch::Receiver<SessionState> {
-        self.state.subscribe()
+        self.standing.subscribe()
     }
 
     async fn watch(&self, root: &Path) -> Result<Watch, Error> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use crate::{Error, Operation, Outcome, SessionState, WatchSender, Znode};
+use super::standing::Standing;
+use crate::{Error, Operation, Outcome, WatchSender, Znode};
 
 /// What a session asks a server for.
 pub(super) enum Request {
@@ -70,7 +71,7 @@ pub(super) enum Delivery {
 /// What a client gets when its session is open.
 pub(super) struct Opened {
     pub(super) session: i64,
-    pub(super) state: Arc<watch::Sender<SessionState>>,
+    pub(super) standing: Arc<Standing>,
 }
 
 /// An attempt to open a session.

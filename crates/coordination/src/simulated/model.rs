@@ -339,7 +339,7 @@ impl Model {
         }
         let opened = Opened {
             session,
-            state: Arc::clone(&client.state),
+            standing: Arc::clone(&client.standing),
         };
         if !self.obstacles.connects(client.host) || answer.send(opened).is_err() {
             self.forget(session);

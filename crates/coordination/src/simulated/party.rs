@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::message::{Delivery, Failure, Reply};
+use super::standing::Standing;
 use super::view::View;
 use crate::{Error, SessionState, WatchSender};
 
@@ -34,7 +35,7 @@ pub(super) struct Client {
     pub(super) process: u64,
     /// The attempt that opened it.
     pub(super) ticket: u64,
-    pub(super) state: Arc<watch::Sender<SessionState>>,
+    pub(super) standing: Arc<Standing>,
     pub(super) link: Link,
     /// Numbers the connections. What was sent on one of them reaches nobody on the next.
     pub(super) epoch: u64,
@@ -80,7 +81,7 @@ impl Client {
                 }
             }
             Delivery::Connected => {
-                self.state.send_replace(SessionState::Connected { session });
+                self.standing.set(SessionState::Connected { session });
             }
             Delivery::Expired => self.end(),
         }
@@ -89,13 +90,7 @@ impl Client {
     /// Notices that the connection is broken: nobody knows what became of the calls.
     pub(super) fn disconnect(&mut self) {
         self.link = Link::Down { noticed: true };
-        self.state.send_if_modified(|state| {
-            let changes = state.connected().is_some();
-            if changes {
-                *state = SessionState::Disconnected;
-            }
-            changes
-        });
+        self.standing.set(SessionState::Disconnected);
         for call in std::mem::take(&mut self.calls).into_values() {
             let _ = call.answer.send(Err(Failure::Lost));
         }
@@ -103,7 +98,7 @@ impl Client {
 
     /// The session is over, for the client.
     pub(super) fn end(&mut self) {
-        self.state.send_replace(SessionState::Expired);
+        self.standing.set(SessionState::Expired);
         for call in std::mem::take(&mut self.calls).into_values() {
             let failure = if call.is_write {
                 Failure::Lost

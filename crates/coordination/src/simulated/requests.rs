@@ -1,10 +1,14 @@
 //! The way of a request: sent by a client, perhaps lost, carried out by a server, answered.
 
-use tokio::sync::{oneshot, watch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::message::{Arrival, Event, Failure, Opening, Reply, Request, Value};
+use tokio::sync::oneshot;
+
+use super::message::{Arrival, Event, Failure, Opened, Opening, Reply, Request, Value};
 use super::model::Model;
 use super::party::{Call, Client, Link, Registration};
+use super::standing::Standing;
 use crate::{Error, SessionState};
 
 /// How late a late write is, in microseconds.
@@ -90,11 +94,7 @@ impl Model {
 
     /// Asks for a new session; the receiver fails if that is lost. The ticket is for
     /// [`abandon`](Self::abandon).
-    pub(super) fn open(
-        &mut self,
-        host: u64,
-        process: u64,
-    ) -> (u64, oneshot::Receiver<super::message::Opened>) {
+    pub(super) fn open(&mut self, host: u64, process: u64) -> (u64, oneshot::Receiver<Opened>) {
         let (answer, answered) = oneshot::channel();
         let ticket = self.number();
         let sent = self.obstacles.connects(host) && !self.obstacles.is_killed(process);
@@ -169,16 +169,15 @@ impl Model {
             self.fall_silent(session);
             return;
         }
-        let state = watch::Sender::new(SessionState::Connected { session });
         let client = Client {
             host,
             process,
             ticket,
-            state: state.into(),
+            standing: Arc::new(Standing::new(SessionState::Connected { session })),
             link: Link::Up,
             epoch: 0,
-            calls: std::collections::BTreeMap::new(),
-            watches: std::collections::BTreeMap::new(),
+            calls: BTreeMap::new(),
+            watches: BTreeMap::new(),
             held: Vec::new(),
             last_answer: 0,
         };

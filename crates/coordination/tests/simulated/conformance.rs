@@ -1,6 +1,4 @@
-//! The conformance suite against the simulated ensemble, on simulated time.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+//! The conformance suite.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
