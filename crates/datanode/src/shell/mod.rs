@@ -29,6 +29,8 @@ mod log_read;
 mod log_write;
 mod queue;
 mod store_sync;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
