@@ -46,5 +46,5 @@ pub mod worker;
 
 pub use device::{Lock, Place, RealStorage, Storage};
 pub use health::Health;
-pub use node::{DataNodeService, StartError, start};
+pub use node::{DataDirError, DataNodeService, StartError, start};
 pub use options::{Options, Probe, Tuning};

@@ -359,8 +359,9 @@ impl DataNodeService {
     /// Waits until the node can't go on, and says why.
     pub async fn failed(&self) -> String {
         let mut failed = self.failed.clone();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+        let reason = failed.wait_for(Option::is_some).await;
+        match reason.map(|reason| reason.clone().unwrap_or_default()) {
+            Ok(reason) => reason,
             // The keeper has ended without a failure: the node is being shut down.
             Err(_) => std::future::pending().await,
         }

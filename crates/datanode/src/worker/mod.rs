@@ -93,6 +93,11 @@ impl Worker {
         }
     }
 
+    /// The node that it works for.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Takes in what has happened and says what is to be done about it.
     pub fn turn(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outputs {
         let mut turn = Turn {
