@@ -329,6 +329,13 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn the_mutant_is_noticed() {
+        let test = after_a_lost_answer_a_write_never_ends_as_certainly_not_applied;
+        assert!(mutants::is_noticed(mutants::Mutant::ClientDenies, test));
+    }
+
     #[test]
     fn an_unresolved_write_goes_on_where_others_would_end() {
         let mut history = History::new(Kind::Write, 1);

@@ -171,3 +171,10 @@ async fn a_node_that_owes_answers_for_long_is_suspect_until_it_gives_one() {
     lane.complete(absent([2]));
     assert!(!suspect_in(10), "it owes nothing");
 }
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutant_is_noticed() {
+    let test = answers_in_any_order_find_their_operations_and_doubled_ones_nobody;
+    assert!(mutants::is_noticed(mutants::Mutant::AnswersByOrder, test));
+}

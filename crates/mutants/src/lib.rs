@@ -92,6 +92,12 @@ pub fn with<T>(mutant: Mutant, run: impl FnOnce() -> T) -> T {
     run()
 }
 
+/// For the tests of the crates that have sites: runs a test that passes otherwise with this mutant on, and says
+/// whether it failed.
+pub fn is_noticed(mutant: Mutant, test: fn()) -> bool {
+    std::panic::catch_unwind(|| with(mutant, test)).is_err()
+}
+
 impl fmt::Display for Mutant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

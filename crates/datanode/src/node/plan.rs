@@ -259,6 +259,20 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn the_mutants_are_noticed() {
+        use mutants::{Mutant, is_noticed};
+        assert!(is_noticed(
+            Mutant::AbsenceDestroys,
+            a_list_without_the_table_destroys_nothing
+        ));
+        assert!(is_noticed(
+            Mutant::DestroyedReplicaRebuilt,
+            a_destroyed_replica_is_never_built_again
+        ));
+    }
+
     #[test]
     fn a_destruction_that_was_cut_short_goes_on_whatever_is_listed() {
         let plan = plan(ME, &listed(), &held(Standing::HalfDestroyed));

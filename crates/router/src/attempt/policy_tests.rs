@@ -518,3 +518,10 @@ mod properties {
         }
     }
 }
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutant_is_noticed() {
+    let test = a_write_that_still_waits_for_an_answer_is_unknown_at_the_deadline;
+    assert!(mutants::is_noticed(mutants::Mutant::RouterDenies, test));
+}

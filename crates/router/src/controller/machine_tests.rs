@@ -314,3 +314,17 @@ fn the_end_of_one_table_leaves_its_room_for_seals_to_the_others() {
     // The large one is gone: another controller has finished it.
     script.at(1, known(&[&other], &[A])).trace(&["1 seal 0"]);
 }
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutants_are_noticed() {
+    use mutants::{Mutant, is_noticed};
+    assert!(is_noticed(
+        Mutant::AvailableWithoutLeaders,
+        a_table_becomes_available_when_every_shard_has_had_a_leader
+    ));
+    assert!(is_noticed(
+        Mutant::TombstonesForgotten,
+        a_node_that_is_not_alive_gets_a_tombstone_at_once
+    ));
+}

@@ -674,3 +674,17 @@ fn a_snapshot_goes_from_disk_to_disk() {
         "equal states have equal snapshots"
     );
 }
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutants_are_noticed() {
+    use mutants::{Mutant, is_noticed};
+    assert!(is_noticed(
+        Mutant::SnapshotSwitchNotDurable,
+        the_old_state_stays_until_the_new_one_is_durable
+    ));
+    assert!(is_noticed(
+        Mutant::SnapshotForgetsRequests,
+        a_snapshot_carries_the_whole_state_and_nothing_of_the_old_one
+    ));
+}

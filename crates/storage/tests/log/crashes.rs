@@ -56,7 +56,7 @@ fn a_power_cut_at_any_change_of_the_disk_loses_nothing_that_was_synced() {
 }
 
 #[test]
-fn a_power_cut_while_starting_leaves_either_end() {
+pub(crate) fn a_power_cut_while_starting_leaves_either_end() {
     // Ends with batches that were not synced, so that starting has something to copy.
     let mut script = script();
     script.extend([

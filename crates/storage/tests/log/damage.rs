@@ -151,7 +151,7 @@ fn closed_log() -> (SimDisk, Model, Vec<(u64, u64)>) {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_refused_or_without_effect() {
+pub(crate) fn a_flipped_bit_anywhere_is_refused_or_without_effect() {
     let (disk, model, files) = closed_log();
     let (mut refused, mut harmless) = (0, 0);
     for (number, len) in files {

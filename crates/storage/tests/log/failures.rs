@@ -10,7 +10,7 @@ use crate::model::{append, group};
 
 /// Row 16 of the list of known bugs: the disk fails once and then works again, as if nothing had been.
 #[test]
-fn known_bug_16_a_failed_write_or_sync_is_never_followed_by_business_as_usual() {
+pub(crate) fn known_bug_16_a_failed_write_or_sync_is_never_followed_by_business_as_usual() {
     let script: Vec<_> = script()
         .into_iter()
         .filter(|op| !matches!(op, Op::Restart))

@@ -8,6 +8,7 @@
 //! | `crashes` | power cuts at every change of the disk, at random, and while starting |
 //! | `damage` | flipped bits, missing files, newer formats |
 //! | `failures` | failed writes and syncs, a full disk |
+//! | `noticed` | the deliberate faults that these tests notice |
 //! | `space` | reuse of segments, and what an idle group may cost |
 //! | `reading` | reading while the log is written |
 
@@ -19,5 +20,7 @@ mod damage;
 mod failures;
 mod harness;
 mod model;
+#[cfg(feature = "mutants")]
+mod noticed;
 mod reading;
 mod space;

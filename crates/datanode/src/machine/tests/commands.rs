@@ -6,7 +6,7 @@ use super::*;
 
 /// Row by row the table in the module's documentation.
 #[test]
-fn the_example_in_the_documentation_holds() {
+pub(super) fn the_example_in_the_documentation_holds() {
     let mut replica = Replica::new();
     replica.machine.apply(&[noop(1, 1)]).unwrap();
     let at = |millis: u64, counter: u64| Timestamp(Timestamp::from_millis(millis).0 + counter);
@@ -102,7 +102,7 @@ fn several_entries_are_one_batch_and_later_ones_see_the_earlier_ones() {
 }
 
 #[test]
-fn a_version_is_never_used_again_for_a_key() {
+pub(super) fn a_version_is_never_used_again_for_a_key() {
     let mut replica = Replica::new();
     let mut versions = Vec::new();
     for round in 0..4 {
@@ -199,7 +199,7 @@ fn a_key_with_an_intent_is_neither_written_nor_deleted() {
 }
 
 #[test]
-fn a_sealed_shard_takes_no_write_but_still_says_what_it_applied() {
+pub(super) fn a_sealed_shard_takes_no_write_but_still_says_what_it_applied() {
     let mut replica = Replica::new();
     let outcomes = replica.step(vec![
         put("a", "1", request(NOW, 1)),

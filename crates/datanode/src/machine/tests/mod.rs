@@ -4,6 +4,8 @@ mod broken;
 mod commands;
 mod determinism;
 mod model_based;
+#[cfg(feature = "mutants")]
+mod noticed;
 mod once;
 mod reads;
 

@@ -9,7 +9,7 @@ const WINDOW: u64 = limits::REQUEST_WINDOW_MILLIS;
 /// Row 12 of the checklist (TiDB #47060): the first attempt is held up on its way, the second one, with the same
 /// identity, is applied, somebody else writes, and then the first attempt arrives.
 #[test]
-fn a_delayed_first_attempt_cannot_land_after_a_later_write() {
+pub(super) fn a_delayed_first_attempt_cannot_land_after_a_later_write() {
     for delay in [0, 1, WINDOW, WINDOW + 1, 10 * WINDOW] {
         for restarted in [false, true] {
             let mut replica = Replica::new();
@@ -60,7 +60,7 @@ fn a_write_older_than_the_window_is_refused_though_nobody_has_seen_it() {
 }
 
 #[test]
-fn a_follower_that_took_a_snapshot_remembers_what_the_sender_remembered() {
+pub(super) fn a_follower_that_took_a_snapshot_remembers_what_the_sender_remembered() {
     let mut sender = Replica::new();
     sender.one(put("a", "1", request(NOW, 1)));
     sender.one(put("a", "2", request(NOW, 2)));

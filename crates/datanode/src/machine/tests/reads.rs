@@ -113,7 +113,7 @@ fn a_machine_goes_on_from_the_snapshot_that_it_was_given() {
 }
 
 #[test]
-fn after_a_reload_nothing_of_the_old_generation_is_read() {
+pub(super) fn after_a_reload_nothing_of_the_old_generation_is_read() {
     let (leader, mut follower) = leader_and_follower();
     let reader = follower.machine.reader();
     leader.send_snapshot(&follower.store);

@@ -1,6 +1,8 @@
 //! Scripts for the worker, each a scenario: three nodes driven from one thread, without disk, network or clock.
 
 mod lab;
+#[cfg(feature = "mutants")]
+mod noticed;
 
 use std::sync::Arc;
 
