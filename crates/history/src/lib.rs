@@ -10,6 +10,7 @@
 //! | [`versions`] | `versions` | the versions answered are those of one rising order of writes |
 //! | [`eventual`] | `eventual-reads` | every value read was really written there |
 //! | [`durable`] | `confirmed-writes` | no confirmed write is missing at rest |
+//! | [`serializable`] | `strict-serializability` | all writes and transactions have one order that agrees with real time |
 //!
 //! A property that doesn't hold is a [`Violation`]: what is wrong in sentences, and the few operations that show it as
 //! a table:
@@ -41,6 +42,7 @@
 pub mod durable;
 pub mod eventual;
 pub mod linearizable;
+pub mod serializable;
 pub mod versions;
 
 mod operation;
@@ -70,6 +72,7 @@ pub fn check_all(history: &History, at_rest: Option<&FinalState>) -> Vec<Violati
         durable,
         versions::check(history),
         linearizable::check(history),
+        serializable::check(history),
     ]
     .into_iter()
     .filter_map(Result::err)

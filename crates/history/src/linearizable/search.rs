@@ -231,34 +231,36 @@ impl<'p, 'h> Search<'p, 'h> {
         Choice { step, flush }
     }
 
-    /// Unknown writes that may come next and that make something acceptable which is not so now.
+    /// Unknown writes that may come next and that make something acceptable which is not so now: a known step, or another
+    /// unknown write that does.
     fn unknown_choices(&self, known: &[usize], deadline: u64) -> Vec<Choice> {
         let open = self.unknown.iter().copied().filter(|i| !self.is_placed(*i));
-        let open: Vec<usize> = open
-            .take_while(|i| self.steps[*i].call <= deadline)
-            .collect();
-        let waiting: Vec<Test> = known
-            .iter()
-            .chain(&open)
-            .map(|i| self.steps[*i].test)
-            .filter(|test| !self.facts.accepts(*test, self.state))
-            .collect();
-        let mut kinds: Vec<(Test, Option<State>)> = Vec::new();
-        let mut choices = Vec::new();
-        for i in open {
+        // Of several alike, the first stands for all.
+        let mut open_kinds: Vec<(usize, Test, State)> = Vec::new();
+        for i in open.take_while(|i| self.steps[*i].call <= deadline) {
             let step = &self.steps[i];
-            let kind = (step.test, step.to);
             let to = step.to.unwrap_or(self.state);
-            // Of several alike, the first stands for all.
-            if kinds.contains(&kind)
-                || to == self.state
-                || !self.facts.accepts(step.test, self.state)
-                || !waiting.iter().any(|test| self.facts.accepts(*test, to))
-            {
-                continue;
+            let alike = |(_, test, other): &(_, Test, State)| (*test, *other) == (step.test, to);
+            if to != self.state && !open_kinds.iter().any(alike) {
+                open_kinds.push((i, step.test, to));
             }
-            kinds.push(kind);
-            choices.push(self.choice(i));
+        }
+        let now = |test: Test| self.facts.accepts(test, self.state);
+        let tests = known.iter().map(|i| self.steps[*i].test);
+        let mut wanted: Vec<Test> = tests.filter(|test| !now(*test)).collect();
+        let mut choices = Vec::new();
+        // Backwards from what is wanted: what leads there, what leads to that, ...
+        let mut next = 0;
+        while let Some(test) = wanted.get(next).copied() {
+            next += 1;
+            let leads = |(_, _, to): &(_, _, State)| self.facts.accepts(test, *to);
+            for (i, test, _) in open_kinds.extract_if(.., |kind| leads(kind)) {
+                if now(test) {
+                    choices.push(self.choice(i));
+                } else {
+                    wanted.push(test);
+                }
+            }
         }
         choices
     }

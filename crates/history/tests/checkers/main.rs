@@ -2,6 +2,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub
 )]
@@ -14,4 +16,5 @@ mod linearizable;
 mod performance;
 mod random;
 mod recording;
+mod serializable;
 mod versions;

@@ -2,12 +2,14 @@
 
 use history::{
     Call, Checked, FinalState, History, Operation, Outcome, Response, Violation, check_all,
-    durable, linearizable,
+    durable, linearizable, serializable,
 };
 use proptest::prelude::*;
 
 use crate::support::brute;
-use crate::support::random::{ALL, CONDITIONAL, Plan, SINGLE, plans, run};
+use crate::support::random::{
+    ALL, CONDITIONAL, Fate, Plan, SINGLE, TRANSACTIONS, TRANSACTIONS_AND_DELETES, plans, run,
+};
 
 fn fine(history: &History, at_rest: &FinalState) {
     let violations = check_all(history, Some(at_rest));
@@ -123,7 +125,9 @@ proptest! {
         });
         if alone {
             prop_assert!(durable::check(&history, &at_rest).is_ok());
-            at_rest.values_mut().for_each(|item| *item = None);
+            for item in at_rest.values_mut() {
+                *item = None;
+            }
             prop_assert!(durable::check(&history, &at_rest).is_err());
         }
     }
@@ -159,4 +163,95 @@ fn both_agree(plans: &[Plan], fault: Fault, at: usize, from: usize) -> Result<()
         agree(&operations)?;
     }
     Ok(())
+}
+
+/// Makes one item of one `TransactGet` older, newer or missing, but always something that the key did hold once.
+fn tear(history: &History, at: usize, from: usize) -> Option<Vec<Operation>> {
+    let mut operations = history.operations().to_vec();
+    let reads = operations
+        .iter()
+        .enumerate()
+        .filter_map(|(i, op)| match &op.call {
+            Call::TransactGet { keys } => Some((i, keys.clone())),
+            _ => None,
+        });
+    let reads: Vec<_> = reads.collect();
+    let (i, keys) = reads.get(at % reads.len().max(1))?;
+    let slot = from % keys.len();
+    let mut held = vec![None];
+    for op in &operations {
+        match (&op.call, &op.outcome) {
+            (
+                Call::Put {
+                    table, key, value, ..
+                },
+                Outcome::Done(Response::Put { version }),
+            ) if (table, key) == (&keys[slot].0, &keys[slot].1) => {
+                held.push(Some((value.clone(), *version)));
+            }
+            (Call::TransactPut { items }, Outcome::Done(Response::TransactPut { versions })) => {
+                let items = items.iter().zip(versions);
+                let here = items
+                    .filter(|(item, _)| (&item.table, &item.key) == (&keys[slot].0, &keys[slot].1));
+                held.extend(here.map(|(item, version)| Some((item.value.clone()?, (*version)?))));
+            }
+            _ => {}
+        }
+    }
+    let other = held[from / keys.len() % held.len()].clone();
+    if let Outcome::Done(Response::TransactGet { items }) = &mut operations[*i].outcome {
+        items[slot] = other;
+    }
+    Some(operations)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    /// With every version told and nothing deleted, a history is strictly serializable if and only if there is no cycle.
+    #[test]
+    fn no_cycle_means_that_there_is_an_order(
+        mut plans in plans(TRANSACTIONS, 5, 3, 0..=8),
+        (at, from) in (any::<usize>(), any::<usize>()),
+    ) {
+        for plan in &mut plans {
+            plan.fate = Fate::Told;
+        }
+        let (history, _) = run(&plans);
+        for operations in [Some(history.operations().to_vec()), tear(&history, at, from)] {
+            let Some(operations) = operations else { continue };
+            let found = serializable::check(&History::new(operations.clone()));
+            prop_assert_eq!(
+                found.is_ok(),
+                brute::serializable(&operations),
+                "{:?}\n{}",
+                found,
+                history::render(&operations)
+            );
+            if let Err(violation) = found {
+                prop_assert!(!brute::serializable(&violation.history), "{}", violation);
+            }
+        }
+    }
+
+    /// With deletes, not every violation is seen, but what is reported is one.
+    #[test]
+    fn a_cycle_means_that_there_is_no_order(
+        mut plans in plans(TRANSACTIONS_AND_DELETES, 5, 2, 0..=8),
+        (at, from) in (any::<usize>(), any::<usize>()),
+    ) {
+        for plan in &mut plans {
+            plan.fate = Fate::Told;
+        }
+        let (history, _) = run(&plans);
+        let Some(operations) = tear(&history, at, from) else { return Ok(()) };
+        if let Err(violation) = serializable::check(&History::new(operations.clone())) {
+            prop_assert!(
+                !brute::serializable(&operations),
+                "{}\n{}",
+                violation,
+                history::render(&operations)
+            );
+        }
+    }
 }

@@ -82,6 +82,18 @@ pub const CONDITIONAL: &[Verb] = &[
     Verb::PutIfPresent,
     Verb::Delete,
 ];
+pub const TRANSACTIONS: &[Verb] = &[
+    Verb::Put,
+    Verb::TransactPut,
+    Verb::TransactGet,
+    Verb::TransactGet,
+];
+pub const TRANSACTIONS_AND_DELETES: &[Verb] = &[
+    Verb::TransactPut,
+    Verb::TransactGet,
+    Verb::TransactGet,
+    Verb::Delete,
+];
 pub const ALL: &[Verb] = &[
     Verb::Get,
     Verb::EventualGet,
