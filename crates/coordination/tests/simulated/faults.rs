@@ -1,11 +1,12 @@
 //! The faults that happen by themselves: each one, always.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use coordination::simulated::{Ensemble, EnsembleOptions};
 use coordination::{Change, CreateMode, Error, Operation, SessionState};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::driver::{Driven, id, until};
 
@@ -163,7 +164,8 @@ async fn a_change_of_servers_keeps_the_session_and_its_watches_say_everything() 
         writer.create("/a", Bytes::new(), PERSISTENT).await.unwrap();
         until(&reader, |state| state.connected() == Some(before)).await;
         // What happens just now may be told before.
-        while watch.changed().await.unwrap() != Change::Everything {}
+        let everything = async { while watch.changed().await.unwrap() != Change::Everything {} };
+        assert!(timeout(Duration::from_secs(5), everything).await.is_ok());
         assert!(reader.get("/a").await.unwrap().is_some());
         // Watched again.
         writer.set("/a", "1".into(), 0).await.unwrap();
@@ -173,6 +175,33 @@ async fn a_change_of_servers_keeps_the_session_and_its_watches_say_everything() 
         assert!(driven.data("/b").is_some() && driven.data("/e").is_some());
         assert_eq!(driven.count("server_change"), 1);
     }
+}
+
+/// Else a session with several tasks would see the tree go back.
+#[tokio::test(start_paused = true)]
+async fn answers_of_one_session_don_t_overtake_each_other() {
+    let driven = Driven::new(1);
+    let (writer, reader) = (driven.session(1).await, driven.session(2).await);
+    writer.create("/a", "".into(), PERSISTENT).await.unwrap();
+    let writing = tokio::spawn(async move {
+        for version in 0.. {
+            writer.set("/a", "".into(), version).await.unwrap();
+        }
+    });
+    let versions = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..500 {
+        let (reader, versions) = (Arc::clone(&reader), Arc::clone(&versions));
+        tokio::spawn(async move {
+            let znode = reader.get("/a").await.unwrap().unwrap();
+            versions.lock().unwrap().push(znode.stat.version);
+        });
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_millis(10)).await;
+    writing.abort();
+    let versions = versions.lock().unwrap();
+    assert_eq!(versions.len(), 500);
+    assert!(versions.is_sorted() && versions.last() > versions.first());
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,5 +231,6 @@ fn advancing_is_cheap_while_nothing_is_due() {
     }
     // A microsecond each, in an unoptimised build on a busy machine.
     let elapsed = since.elapsed();
+    println!("a million in {elapsed:?}");
     assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
 }

@@ -48,7 +48,8 @@ async fn after_a_short_cut_the_session_goes_on_and_watches_say_everything() {
         driven.ensemble.cut(1, false);
         until(&cut, |state| *state == SessionState::Disconnected).await;
         until(&cut, |state| state.connected() == Some(before)).await;
-        assert_eq!(watch.changed().await, Ok(Change::Everything));
+        let change = timeout(Duration::from_secs(5), watch.changed()).await;
+        assert_eq!(change, Ok(Ok(Change::Everything)));
         assert_eq!(cut.get("/a").await.unwrap().unwrap().data, "1");
         sleep(2 * TIMEOUT).await;
         assert!(driven.data("/e").is_some());
@@ -59,7 +60,7 @@ async fn after_a_short_cut_the_session_goes_on_and_watches_say_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_cut_ends_the_session_for_the_servers_first_and_for_the_client_after_the_repair() {
-    for seed in 0..20 {
+    for seed in 0..5 {
         let driven = Driven::new(seed);
         let session = driven.session(1).await;
         session.create("/e", Bytes::new(), EPHEMERAL).await.unwrap();
@@ -156,7 +157,8 @@ async fn a_longer_pause_costs_the_connection_but_not_the_session() {
     driven.ensemble.pause(1, false);
     until(&session, |state| *state == SessionState::Disconnected).await;
     until(&session, |state| state.connected() == Some(before)).await;
-    assert_eq!(watch.changed().await, Ok(Change::Everything));
+    let change = timeout(Duration::from_secs(5), watch.changed()).await;
+    assert_eq!(change, Ok(Ok(Change::Everything)));
 }
 
 #[tokio::test(start_paused = true)]
