@@ -1,0 +1,382 @@
+//! The whole system on simulated machines, and the hands that break it.
+//!
+//! | host | process |
+//! |---|---|
+//! | 1, 2, 3, … | data nodes, each with disks of its own that outlive its processes |
+//! | 101, 102, … | routers |
+//! | 200 | all clients |
+
+mod disks;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use coordination::records::decode_at;
+use coordination::simulated::{Ensemble, EnsembleOptions};
+use coordination::{Znode, tree};
+use datanode::Tuning;
+use environment::Environment;
+use model::{NodeId, ShardId, Table};
+use storage::log::LogOptions;
+
+use self::disks::NodeDisks;
+use crate::STEP_MICROS;
+use crate::dice::Dice;
+use crate::fabric::{Fabric, HostId};
+use crate::host::{Exit, Host};
+use crate::invariants::{Disks, Invariants, Rest};
+use crate::probe::{Probe, Tamper};
+use crate::system;
+use crate::trace::Trace;
+
+/// Where all clients are.
+pub const CLIENTS: HostId = HostId(200);
+/// The port of every process that listens.
+const PORT: u16 = 7000;
+/// A log beyond this is not bounded, with [`tuning`]'s budget and room for what can't be compacted yet.
+pub const LOG_BOUND_BYTES: u64 = 48 << 20;
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// It is killed; what it has written stays, synced or not.
+    Process,
+    /// The machine loses its power: what was not synced is lost, torn or reordered.
+    Power,
+}
+
+/// Simulated time as clients see it, for histories. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct TrueTime(Arc<AtomicU64>);
+
+impl TrueTime {
+    /// Microseconds since the beginning.
+    pub fn micros(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// See the [module](self).
+pub struct Cluster {
+    seed: u64,
+    now: TrueTime,
+    /// The network.
+    pub fabric: Fabric,
+    /// The coordination store.
+    pub ensemble: Ensemble,
+    /// What is done to messages between replicas.
+    pub tamper: Tamper,
+    /// What must hold.
+    pub invariants: Invariants,
+    /// What happened.
+    pub trace: Trace,
+    hosts: BTreeMap<HostId, Host>,
+    disks: BTreeMap<HostId, NodeDisks>,
+    processes: BTreeMap<HostId, u64>,
+    last_process: u64,
+    dice: Dice,
+    /// Processes that have ended by themselves, with their reasons.
+    pub exits: Vec<(u64, HostId, String)>,
+}
+
+impl Cluster {
+    /// Hosts on which nothing runs yet.
+    pub fn new(seed: u64, nodes: u8, routers: u8) -> Self {
+        let mut dice = Dice::new(seed, "cluster");
+        let trace = Trace::default();
+        let node_hosts: Vec<HostId> = (1..=nodes).map(HostId).collect();
+        let others = (101..=100 + routers).map(HostId).chain([CLIENTS]);
+        let hosts = node_hosts.iter().copied().chain(others);
+        let hosts = hosts
+            .map(|id| (id, Host::new(id, dice.split())))
+            .collect();
+        let disks = node_hosts
+            .iter()
+            .map(|&id| (id, NodeDisks::new(id)))
+            .collect();
+        Self {
+            seed,
+            now: TrueTime::default(),
+            fabric: Fabric::new(seed, trace.clone()),
+            ensemble: Ensemble::new(seed, EnsembleOptions::default()),
+            tamper: Tamper::new(Dice::new(seed, "messages")),
+            invariants: Invariants::default(),
+            trace,
+            hosts,
+            disks,
+            processes: BTreeMap::new(),
+            last_process: 0,
+            dice,
+            exits: Vec::new(),
+        }
+    }
+
+    /// The clock that histories are written by.
+    pub fn time(&self) -> TrueTime {
+        self.now.clone()
+    }
+
+    /// Simulated time since the beginning.
+    pub fn now_micros(&self) -> u64 {
+        self.now.micros()
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The data nodes' hosts.
+    pub fn nodes(&self) -> Vec<HostId> {
+        self.disks.keys().copied().collect()
+    }
+
+    /// The routers' hosts.
+    pub fn routers(&self) -> Vec<HostId> {
+        let hosts = self.hosts.keys().copied();
+        hosts
+            .filter(|host| *host != CLIENTS && !self.disks.contains_key(host))
+            .collect()
+    }
+
+    /// Where clients find the routers.
+    pub fn router_addresses(&self) -> Vec<String> {
+        let routers = self.routers().into_iter();
+        routers.map(|host| host.at(PORT).to_string()).collect()
+    }
+
+    /// Whether a process runs on a host and is not paused.
+    pub fn is_running(&self, host: HostId) -> bool {
+        let host = self.hosts.get(&host);
+        host.is_some_and(|host| host.is_up() && !host.is_paused())
+    }
+
+    /// Whether a process runs on a host, paused or not.
+    pub fn is_up(&self, host: HostId) -> bool {
+        self.hosts.get(&host).is_some_and(Host::is_up)
+    }
+
+    /// A host, for its clock and the speed of its disks.
+    pub fn host(&mut self, host: HostId) -> Option<&mut Host> {
+        self.hosts.get_mut(&host)
+    }
+
+    /// A node's disks.
+    pub fn disks(&self, host: HostId) -> Option<&NodeDisks> {
+        self.disks.get(&host)
+    }
+
+    /// Says something in the trace.
+    pub fn say(&self, what: impl FnOnce() -> String) {
+        self.trace.say(self.now_micros(), what);
+    }
+
+    /// Starts the process that belongs on a host, if none runs there.
+    pub fn start(&mut self, host: HostId) {
+        if self.is_up(host) {
+            return;
+        }
+        if self.disks.contains_key(&host) {
+            self.start_node(host);
+        } else {
+            self.start_router(host);
+        }
+    }
+
+    fn start_node(&mut self, id: HostId) {
+        let process = self.new_process(id);
+        let probe = Probe::new(id, process, self.invariants.clone(), self.tamper.clone());
+        let coordination = self.ensemble.client(u64::from(id.0), process);
+        let (Some(host), Some(disks)) = (self.hosts.get_mut(&id), self.disks.get(&id)) else {
+            return;
+        };
+        let storage = Arc::new(disks.clone());
+        host.start(&self.fabric, move |environment, exit| {
+            let mut options = datanode::Options::new(coordination, "/data".into(), id.at(PORT));
+            options.tuning = tuning();
+            options.log = log_options();
+            options.environment = environment;
+            options.storage = storage;
+            options.probe = Some(Arc::new(probe));
+            run_node(options, exit)
+        });
+    }
+
+    fn start_router(&mut self, id: HostId) {
+        let process = self.new_process(id);
+        let coordination = self.ensemble.client(u64::from(id.0), process);
+        let Some(host) = self.hosts.get_mut(&id) else {
+            return;
+        };
+        host.start(&self.fabric, move |environment, exit| {
+            let mut options = router::Options::new(coordination, id.at(PORT));
+            options.environment = environment;
+            run_router(options, exit)
+        });
+    }
+
+    /// Starts the clients.
+    pub fn start_clients<F>(&mut self, main: impl FnOnce(Environment) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.new_process(CLIENTS);
+        if let Some(host) = self.hosts.get_mut(&CLIENTS) {
+            host.start(&self.fabric, move |environment, _| main(environment));
+        }
+    }
+
+    fn new_process(&mut self, host: HostId) -> u64 {
+        self.last_process += 1;
+        self.processes.insert(host, self.last_process);
+        self.last_process
+    }
+
+    /// Ends a host's process.
+    pub fn kill(&mut self, id: HostId, death: Death) {
+        if !self.is_up(id) {
+            return;
+        }
+        self.fabric.kill(id, death == Death::Process);
+        if let Some(process) = self.processes.get(&id) {
+            self.ensemble.kill(*process);
+        }
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.kill();
+        }
+        let Some(disks) = self.disks.get(&id) else {
+            return;
+        };
+        match death {
+            Death::Process => disks.keep_all(),
+            Death::Power => disks.lose(&mut self.dice),
+        }
+        self.invariants.crashed(id);
+        self.look_at(id);
+    }
+
+    /// Stops and continues a host's process.
+    pub fn pause(&mut self, id: HostId, paused: bool) {
+        if let Some(process) = self.processes.get(&id) {
+            self.ensemble.pause(*process, paused);
+        }
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.pause(paused);
+        }
+    }
+
+    /// Shows a node's disks to the invariants.
+    pub fn look_at(&self, id: HostId) {
+        if let Some(disks) = self.disks.get(&id) {
+            let disk = disks.disk();
+            self.invariants.disks(&Disks {
+                host: id,
+                disk: &disk,
+                store: disks.store(),
+            });
+        }
+    }
+
+    /// Shows the cluster at rest to the invariants.
+    pub fn look_at_rest(&self) {
+        let disks: Vec<_> = self.disks.iter().map(|(&id, d)| (id, d.disk(), d)).collect();
+        let nodes: Vec<_> = disks
+            .iter()
+            .map(|(id, disk, disks)| Disks {
+                host: *id,
+                disk,
+                store: disks.store(),
+            })
+            .collect();
+        let tree = self.ensemble.tree();
+        self.invariants.at_rest(&Rest {
+            nodes: &nodes,
+            tree: &tree,
+        });
+    }
+
+    /// One step of simulated time for everything.
+    pub fn step(&mut self) {
+        let now = self.now.0.fetch_add(STEP_MICROS, Ordering::Relaxed) + STEP_MICROS;
+        system::set_time(now);
+        self.fabric.advance(now);
+        self.ensemble.advance(now);
+        let mut ended = Vec::new();
+        for (&id, host) in &mut self.hosts {
+            if let Some(reason) = host.step(now) {
+                ended.push((id, reason));
+            }
+        }
+        for (id, reason) in ended {
+            self.say(|| format!("host {} ends by itself: {reason}", id.0));
+            let death = self.disks.get(&id).map_or(Death::Process, NodeDisks::death);
+            self.exits.push((now, id, reason));
+            self.kill(id, death);
+        }
+    }
+}
+
+async fn run_node(options: datanode::Options, exit: Exit) {
+    match datanode::start(options).await {
+        Ok(service) => {
+            let reason = service.failed().await;
+            exit.with(reason);
+        }
+        Err(error) => exit.with(error.to_string()),
+    }
+}
+
+async fn run_router(options: router::Options, exit: Exit) {
+    match router::start(options).await {
+        Ok(service) => {
+            std::future::pending::<()>().await;
+            drop(service);
+        }
+        Err(error) => exit.with(error.to_string()),
+    }
+}
+
+/// Small logs, so that they are compacted and followers need snapshots within seconds.
+fn tuning() -> Tuning {
+    Tuning {
+        log_budget_bytes: 2 << 20,
+        group_log_bytes: 96 << 10,
+        checkpoint_interval_millis: 2_000,
+        store_persist_interval_millis: 1_000,
+        snapshot_chunk_bytes: 8 << 10,
+        ..Tuning::default()
+    }
+}
+
+fn log_options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 128 << 10,
+        spare_segments: 1,
+        memory_tail_bytes: 16 << 10,
+        ..LogOptions::default()
+    }
+}
+
+/// The tables in the coordination store.
+pub fn tables_of(znodes: &BTreeMap<String, Znode>) -> Result<Vec<Table>, String> {
+    let mut tables = Vec::new();
+    for (path, znode) in znodes {
+        let Ok(node @ tree::Node::Table(_)) = tree::Node::parse(path) else {
+            continue;
+        };
+        tables.push(decode_at(&node, &znode.data).map_err(|error| error.to_string())?);
+    }
+    Ok(tables)
+}
+
+/// The shards of all tables and the nodes that they are placed on.
+pub fn wanted_shards(
+    znodes: &BTreeMap<String, Znode>,
+) -> Result<BTreeMap<ShardId, Vec<NodeId>>, String> {
+    let tables = tables_of(znodes)?;
+    let shards = tables.iter().flat_map(Table::shard_ids);
+    Ok(shards
+        .map(|(id, shard)| (id, shard.nodes.clone()))
+        .collect())
+}

@@ -1,0 +1,100 @@
+//! Many runs, each in a process of its own: a few libraries count in statics, and a run that hangs or panics
+//! takes nothing with it.
+
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sim::run::{Failure, Report};
+use sim::scenario;
+
+use crate::Arguments;
+use crate::summary::{Outcome, Summary};
+
+/// Progress is shown so often.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Runs the seeds, several at a time, until one fails, if the arguments don't say to go on.
+pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
+    let jobs = arguments.jobs.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    });
+    let begun = Instant::now();
+    let end = arguments
+        .minutes
+        .map(|minutes| begun + Duration::from_secs(60 * minutes));
+    let next = AtomicU64::new(0);
+    let failed = AtomicBool::new(false);
+    let summary = Mutex::new(Summary::new(arguments));
+    let shown = Mutex::new(begun);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let late = end.is_some_and(|end| Instant::now() >= end);
+                    let stop = failed.load(Ordering::Relaxed) && !arguments.keep_going;
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if late || stop || number >= arguments.seeds {
+                        return;
+                    }
+                    let outcome = one(arguments, arguments.from.wrapping_add(number));
+                    if outcome.report.failure.is_some() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    let Ok(mut summary) = summary.lock() else { return };
+                    summary.add(outcome, begun.elapsed());
+                    if let Ok(mut shown) = shown.lock()
+                        && show
+                        && shown.elapsed() >= PROGRESS
+                    {
+                        *shown = Instant::now();
+                        eprintln!("{}", summary.progress());
+                    }
+                }
+            });
+        }
+    });
+    summary
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn one(arguments: &Arguments, seed: u64) -> Outcome {
+    let name = match &arguments.scenario {
+        Some(name) => name.clone(),
+        None => scenario::of_seed(seed).name.to_owned(),
+    };
+    let report = child(arguments, seed, &name).unwrap_or_else(|detail| Report {
+        failure: Some(Failure {
+            property: "runs-to-its-end".to_owned(),
+            detail,
+            micros: 0,
+        }),
+        ..Report::default()
+    });
+    Outcome {
+        seed,
+        scenario: name,
+        report,
+    }
+}
+
+fn child(arguments: &Arguments, seed: u64, scenario: &str) -> Result<Report, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["--one", "--from", &seed.to_string(), "--scenario", scenario]);
+    if let Some(mutant) = &arguments.mutant {
+        command.args(["--mutant", mutant]);
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = said.lines().rev().take(10).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        format!("{}: {}", output.status, last.join("\n"))
+    })
+}

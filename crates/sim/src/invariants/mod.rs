@@ -1,0 +1,210 @@
+//! What must hold at every moment, one property in each file.
+//!
+//! | property | from | looked at |
+//! |---|---|---|
+//! | [`election_safety`] | Raft §5.2 | every turn |
+//! | [`one_vote`] | Raft §5.2, §5.4 | every vote that is sent |
+//! | [`leader_append_only`] | Raft §5.3 | every write to the log |
+//! | [`log_matching`] | Raft §5.3 | every write to the log |
+//! | [`leader_completeness`] | Raft §5.4 | every leader's first turn |
+//! | [`state_machine_safety`] | Raft §5.4.3 | every entry that is applied |
+//! | [`acknowledged_is_durable`] | Raft §5.3, figure 2 | every start of a node |
+//! | [`applied_with_data`] | etcd 3.5's data inconsistency | every crash, every few seconds, at rest |
+//! | [`replicas_equal`] | state machine replication | every crash, every few seconds, at rest |
+//! | [`replicas_run`] | nothing stops without a reason | every turn |
+//! | [`bounded`] | memory and log | every second |
+//! | [`no_orphans`], [`no_residue`] | tables T3 | at rest |
+//!
+//! Confirmed writes, linearizability and the like are properties of the clients' history: crate `history`.
+
+mod acknowledged_is_durable;
+mod applied_with_data;
+mod bounded;
+mod election_safety;
+mod leader_append_only;
+mod leader_completeness;
+mod log_matching;
+mod no_orphans;
+mod no_residue;
+mod one_vote;
+mod replicas_equal;
+mod replicas_run;
+mod state_machine_safety;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datanode::worker::{Outputs, Worker};
+use model::NodeId;
+use parking_lot::Mutex;
+use storage::disk::SimDisk;
+use storage::state::MemoryStore;
+
+use crate::fabric::HostId;
+
+/// A turn of a node's worker, before what it brought forth is carried out.
+pub struct Turn<'a> {
+    /// The host that the node runs on.
+    pub host: HostId,
+    /// The node.
+    pub node: NodeId,
+    /// Which process of that host.
+    pub process: u64,
+    /// The worker.
+    pub worker: &'a Worker,
+    /// What it brought forth.
+    pub outputs: &'a Outputs,
+}
+
+/// What a node keeps its data on.
+pub struct Disks<'a> {
+    /// Its host.
+    pub host: HostId,
+    /// Its log and identity.
+    pub disk: &'a SimDisk,
+    /// Its state store.
+    pub store: &'a MemoryStore,
+}
+
+/// The cluster after all faults are over and all work is done.
+pub struct Rest<'a> {
+    /// The disks of all nodes.
+    pub nodes: &'a [Disks<'a>],
+    /// The coordination store.
+    pub tree: &'a BTreeMap<String, coordination::Znode>,
+}
+
+/// A property.
+pub trait Invariant: Send {
+    /// Its name, as it is reported.
+    fn name(&self) -> &'static str;
+
+    /// Looks at a turn.
+    fn turned(&mut self, _turn: &Turn<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Looks at a node's disks: after a crash, and every now and then.
+    fn disks(&mut self, _disks: &Disks<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A node's process has ended, and its disks lost what was not durable.
+    fn crashed(&mut self, _host: HostId) {}
+
+    /// A fault was put into a node's disks: what follows of that is no violation.
+    fn disturbed(&mut self, _host: HostId) {}
+
+    /// Looks at the cluster at rest.
+    fn at_rest(&mut self, _rest: &Rest<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A property that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name.
+    pub property: &'static str,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// All of them. Clones are the same ones.
+#[derive(Clone)]
+pub struct Invariants {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    all: Vec<Box<dyn Invariant>>,
+    broken: Option<Broken>,
+}
+
+impl Default for Invariants {
+    fn default() -> Self {
+        let all: Vec<Box<dyn Invariant>> = vec![
+            Box::new(election_safety::ElectionSafety::default()),
+            Box::new(one_vote::OneVote::default()),
+            Box::new(leader_append_only::LeaderAppendOnly::default()),
+            Box::new(log_matching::LogMatching::default()),
+            Box::new(leader_completeness::LeaderCompleteness::default()),
+            Box::new(state_machine_safety::StateMachineSafety::default()),
+            Box::new(acknowledged_is_durable::AcknowledgedIsDurable::default()),
+            Box::new(applied_with_data::AppliedWithData),
+            Box::new(replicas_equal::ReplicasEqual::default()),
+            Box::new(replicas_run::ReplicasRun::default()),
+            Box::new(bounded::Bounded),
+            Box::new(no_orphans::NoOrphans),
+            Box::new(no_residue::NoResidue),
+        ];
+        let state = State { all, broken: None };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+}
+
+impl Invariants {
+    /// The first one that was broken.
+    pub fn broken(&self) -> Option<Broken> {
+        self.state.lock().broken.clone()
+    }
+
+    /// See [`Invariant::turned`].
+    pub fn turned(&self, turn: &Turn<'_>) {
+        self.each(|invariant| invariant.turned(turn));
+    }
+
+    /// See [`Invariant::disks`].
+    pub fn disks(&self, disks: &Disks<'_>) {
+        self.each(|invariant| invariant.disks(disks));
+    }
+
+    /// See [`Invariant::crashed`].
+    pub fn crashed(&self, host: HostId) {
+        self.each(|invariant| {
+            invariant.crashed(host);
+            Ok(())
+        });
+    }
+
+    /// See [`Invariant::disturbed`].
+    pub fn disturbed(&self, host: HostId) {
+        self.each(|invariant| {
+            invariant.disturbed(host);
+            Ok(())
+        });
+    }
+
+    /// See [`Invariant::at_rest`].
+    pub fn at_rest(&self, rest: &Rest<'_>) {
+        self.each(|invariant| invariant.at_rest(rest));
+    }
+
+    fn each(&self, mut look: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
+        let mut state = self.state.lock();
+        let State { all, broken } = &mut *state;
+        for invariant in all {
+            if let Err(detail) = look(&mut **invariant) {
+                let property = invariant.name();
+                broken.get_or_insert(Broken { property, detail });
+            }
+        }
+    }
+}
+
+/// A short name of bytes that are compared.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let mut digest = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for chunk in part.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            digest = (digest ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            digest ^= digest >> 31;
+        }
+        digest = (digest ^ part.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    digest
+}

@@ -1,0 +1,31 @@
+//! No residue (T3): at rest the coordination store holds no table that is being created or deleted, no
+//! tombstone, and no leftovers of attempts.
+
+use model::TableState;
+
+use super::{Invariant, Rest};
+use crate::cluster::tables_of;
+
+/// See the [module](self).
+pub(super) struct NoResidue;
+
+impl Invariant for NoResidue {
+    fn name(&self) -> &'static str {
+        "no-residue"
+    }
+
+    fn at_rest(&mut self, rest: &Rest<'_>) -> Result<(), String> {
+        for table in tables_of(rest.tree)? {
+            if table.state != TableState::Available {
+                return Err(format!("at rest table {} is {:?}", table.name, table.state));
+            }
+        }
+        let left = |path: &&String| {
+            path.starts_with("/deleted/") || path.contains("/attempts/") || path.contains("/votes/")
+        };
+        match rest.tree.keys().find(left) {
+            Some(path) => Err(format!("at rest {path} is left in the coordination store")),
+            None => Ok(()),
+        }
+    }
+}

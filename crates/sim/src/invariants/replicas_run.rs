@@ -1,0 +1,40 @@
+//! No replica stops without a reason: where no fault was put into a node's disks, none of its replicas may
+//! find itself broken.
+
+use std::collections::BTreeSet;
+
+use super::{Invariant, Turn};
+use crate::fabric::HostId;
+
+/// The hosts whose disks have failed since their process started.
+#[derive(Default)]
+pub(super) struct ReplicasRun {
+    excused: BTreeSet<HostId>,
+}
+
+impl Invariant for ReplicasRun {
+    fn name(&self) -> &'static str {
+        "replicas-run"
+    }
+
+    fn turned(&mut self, turn: &Turn<'_>) -> Result<(), String> {
+        if self.excused.contains(&turn.host) {
+            return Ok(());
+        }
+        match turn.outputs.stopped.first() {
+            Some((shard, detail)) => Err(format!(
+                "{} stops its replica of shard {shard}: {detail}",
+                turn.node
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn disturbed(&mut self, host: HostId) {
+        self.excused.insert(host);
+    }
+
+    fn crashed(&mut self, host: HostId) {
+        self.excused.remove(&host);
+    }
+}

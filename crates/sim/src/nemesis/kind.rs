@@ -1,0 +1,88 @@
+//! The kinds of faults.
+
+/// Declares the kinds with their names.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// A kind of fault.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// What it is called in reports.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A data node is killed and started again.
+    KillNode = "node killed",
+    /// A data node's machine loses its power.
+    PowerNode = "power of a node",
+    /// All data nodes' machines lose their power.
+    PowerAll = "power of all nodes",
+    /// All data nodes and routers are killed and started again at once.
+    KillAll = "all processes killed",
+    /// The power goes in the middle of something that a disk does.
+    DoomDisk = "power during a write",
+    /// A data node is stopped for a while, and goes on.
+    PauseNode = "node paused",
+    /// A router is killed and started again.
+    KillRouter = "router killed",
+    /// A router is stopped for a while, and goes on.
+    PauseRouter = "router paused",
+    /// One host does not hear another.
+    CutOneWay = "one-way cut",
+    /// Two hosts don't hear each other.
+    CutBothWays = "two-way cut",
+    /// A node hears nobody.
+    CutOffNode = "node cut off",
+    /// A node hears no other node, but routers.
+    CutNodeFromNodes = "node cut from nodes",
+    /// No node hears another.
+    CutMajority = "majority cut",
+    /// Packets are lost and sent again.
+    LossyNetwork = "lossy network",
+    /// Packets are held up for seconds.
+    StallingNetwork = "stalling network",
+    /// Everything takes longer.
+    SlowNetwork = "slow network",
+    /// Connections break.
+    ResetConnections = "connections reset",
+    /// Messages between replicas are lost.
+    LoseMessages = "messages lost",
+    /// Messages between replicas arrive twice.
+    DoubleMessages = "messages doubled",
+    /// Messages between replicas overtake each other.
+    DelayMessages = "messages reordered",
+    /// A node's disk takes its time.
+    SlowDisk = "slow disk",
+    /// A node applies slowly.
+    SlowApply = "slow apply",
+    /// A node's disk returns an error.
+    DiskError = "disk error",
+    /// A node's disk is full.
+    DiskFull = "disk full",
+    /// A node's state store can't be made durable.
+    StoreError = "store error",
+    /// A wall clock is set.
+    ClockJump = "clock jump",
+    /// A clock runs too fast or too slowly.
+    ClockDrift = "clock drift",
+    /// A host does not hear the coordination store.
+    CutCoordination = "coordination cut",
+    /// The coordination store has no majority.
+    StopCoordination = "coordination stopped",
+    /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,
+    /// servers lag.
+    FlakyCoordination = "coordination flaky",
+}

@@ -1,0 +1,284 @@
+//! One run: a seed, a scenario, perhaps a mutant; and what came of it.
+
+mod rest;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use history::{History, Violation};
+use serde::{Deserialize, Serialize};
+
+use crate::STEP_MICROS;
+use crate::cluster::Cluster;
+use crate::dice::Dice;
+use crate::nemesis::Nemesis;
+use crate::panics;
+use crate::scenario::Scenario;
+use crate::workload::{Record, Worker, Workload, churn, key_of};
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// Simulated time, microseconds.
+    pub micros: u64,
+    /// Operations of clients, each item of a batch counted.
+    pub operations: u64,
+    /// Of those, confirmed.
+    pub confirmed: u64,
+    /// How often each fault was begun, and each thing went wrong by itself.
+    pub faults: BTreeMap<String, u64>,
+    /// Faults that were begun.
+    pub begun: u64,
+    /// A number that is the same for the same run, and how many events are in it.
+    pub digest: (u64, u64),
+    /// What does not hold.
+    pub failure: Option<Failure>,
+}
+
+/// A property that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its name.
+    pub property: String,
+    /// What was seen, with the shortest history that shows it.
+    pub detail: String,
+    /// When, microseconds of simulated time.
+    pub micros: u64,
+}
+
+/// The clients have their tables.
+const READY: u8 = 1;
+/// The clients have read everything at the end.
+const DONE: u8 = 2;
+
+/// How long the cluster may take to start and to create its tables, microseconds.
+const SETUP: u64 = 120_000_000;
+/// How long it may take to serve everything again after the last fault, and to come to rest.
+const RECOVERY: u64 = 180_000_000;
+/// The disks are looked at so often.
+const LOOK: u64 = 5_000_000;
+
+/// Carries out a run. Everything in it follows from the seed, if nothing was drawn on this thread before.
+pub fn run(seed: u64, scenario: &Scenario, print: bool) -> Report {
+    panics::keep();
+    let mut run = Run::new(seed, scenario, print);
+    let failure = run.whole().err();
+    run.report(failure)
+}
+
+struct Run<'a> {
+    scenario: &'a Scenario,
+    cluster: Cluster,
+    nemesis: Nemesis,
+    record: Record,
+    phase: Arc<AtomicU8>,
+}
+
+impl<'a> Run<'a> {
+    fn new(seed: u64, scenario: &'a Scenario, print: bool) -> Self {
+        let cluster = Cluster::new(seed, scenario.nodes, scenario.routers);
+        if print {
+            cluster.trace.print();
+        }
+        let record = Record::new(cluster.time(), cluster.trace.clone());
+        let nemesis = Nemesis::new(
+            Dice::new(seed, "nemesis"),
+            scenario.faults.clone(),
+            scenario.fault_millis,
+        );
+        Self {
+            scenario,
+            cluster,
+            nemesis,
+            record,
+            phase: Arc::default(),
+        }
+    }
+
+    fn whole(&mut self) -> Result<(), Failure> {
+        for host in [self.cluster.nodes(), self.cluster.routers()].concat() {
+            self.cluster.start(host);
+        }
+        self.start_clients();
+        self.wait("setup", SETUP, |run| run.phase() >= READY)?;
+        let end = self.cluster.now_micros() + self.scenario.seconds * 1_000_000;
+        while self.cluster.now_micros() < end {
+            self.step(true)?;
+        }
+        self.nemesis.end(&mut self.cluster);
+        let clients_go_on = self.cluster.now_micros() + 5_000_000;
+        while self.cluster.now_micros() < clients_go_on {
+            self.step(false)?;
+        }
+        self.record.stop();
+        self.wait("serves-again", RECOVERY, |run| run.phase() >= DONE)?;
+        let at_rest = |run: &mut Self| rest::is_at_rest(&run.cluster);
+        if self.wait("comes-to-rest", RECOVERY, at_rest).is_err() {
+            self.cluster.look_at_rest();
+            self.check_broken()?;
+            let why = rest::why_not(&self.cluster).unwrap_or_default();
+            return Err(self.failure("comes-to-rest", why));
+        }
+        self.cluster.look_at_rest();
+        self.check_broken()?;
+        self.check_history(&self.record.history())
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    fn step(&mut self, faults: bool) -> Result<(), Failure> {
+        if faults {
+            self.nemesis.act(&mut self.cluster);
+        }
+        self.cluster.step();
+        self.restart_what_ended();
+        let now = self.cluster.now_micros();
+        if now % LOOK < STEP_MICROS {
+            for node in self.cluster.nodes() {
+                self.cluster.look_at(node);
+            }
+        }
+        self.check_broken()
+    }
+
+    /// What ended by itself is started again, as a service manager does it.
+    fn restart_what_ended(&mut self) {
+        let now = self.cluster.now_micros();
+        let due = self
+            .cluster
+            .exits
+            .extract_if(.., |(at, ..)| *at + 1_000_000 <= now);
+        let due: Vec<_> = due.collect();
+        for (_, host, _) in due {
+            self.cluster.start(host);
+        }
+    }
+
+    fn wait(
+        &mut self,
+        property: &str,
+        patience: u64,
+        mut until: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), Failure> {
+        let end = self.cluster.now_micros() + patience;
+        let mut look = 0;
+        while self.cluster.now_micros() < end {
+            self.step(false)?;
+            if self.cluster.now_micros() >= look {
+                if until(self) {
+                    return Ok(());
+                }
+                look = self.cluster.now_micros() + 100_000;
+            }
+        }
+        let waited = patience / 1_000_000;
+        Err(self.failure(property, format!("not within {waited} s without faults")))
+    }
+
+    fn failure(&self, property: &str, detail: String) -> Failure {
+        let events = self.cluster.trace.last();
+        Failure {
+            property: property.to_owned(),
+            detail: format!("{detail}\nthe last events:\n{events}"),
+            micros: self.cluster.now_micros(),
+        }
+    }
+
+    fn check_broken(&self) -> Result<(), Failure> {
+        if let Some(panic) = panics::first() {
+            return Err(self.failure("no-panic", panic));
+        }
+        if let Some(broken) = self.cluster.invariants.broken() {
+            return Err(self.failure(broken.property, broken.detail));
+        }
+        Ok(())
+    }
+
+    fn check_history(&self, history: &History) -> Result<(), Failure> {
+        let failure = |violation: Violation| {
+            self.failure(violation.property, violation.to_string())
+        };
+        history::eventual::check(history).map_err(failure)?;
+        history::versions::check(history).map_err(failure)?;
+        history::linearizable::check(history).map_err(failure)?;
+        Ok(())
+    }
+
+    fn start_clients(&mut self) {
+        let workload = self.scenario.workload.clone();
+        let what = self.scenario.churn;
+        let routers = self.cluster.router_addresses();
+        let record = self.record.clone();
+        let phase = self.phase.clone();
+        let mut dice = Dice::new(self.cluster.seed(), "clients");
+        self.cluster.start_clients(move |environment| async move {
+            let mut worker = |number| {
+                Worker::new(number, &routers, &environment, record.clone(), dice.split())
+            };
+            let Some(mut first) = worker(0) else { return };
+            first.set_up(&workload).await;
+            phase.store(READY, Ordering::Relaxed);
+            let churners = (0..workload.churners).filter_map(|number| worker(1000 + number));
+            let churners: Vec<_> = churners.map(|worker| churn(worker, what)).collect();
+            let workers = (1..=workload.clients).filter_map(&mut worker);
+            let workers: Vec<_> = workers.map(|worker| worker.work(workload.clone())).collect();
+            futures::join!(
+                futures::future::join_all(churners),
+                futures::future::join_all(workers)
+            );
+            first.read_all(&workload).await;
+            phase.store(DONE, Ordering::Relaxed);
+        });
+    }
+
+    fn report(&self, failure: Option<Failure>) -> Report {
+        let mut faults: BTreeMap<String, u64> = BTreeMap::new();
+        let begun = self.nemesis.counts();
+        let happened = [
+            begun.clone(),
+            self.cluster.fabric.counts(),
+            self.cluster.tamper.counts(),
+            self.cluster.ensemble.counts(),
+        ];
+        for (name, count) in happened.into_iter().flatten() {
+            *faults.entry(name.to_owned()).or_default() += count;
+        }
+        Report {
+            micros: self.cluster.now_micros(),
+            operations: self.record.operations() as u64,
+            confirmed: self.record.successes(),
+            begun: begun.values().sum(),
+            faults,
+            digest: self.cluster.trace.digest(),
+            failure,
+        }
+    }
+}
+
+impl Worker {
+    /// Creates the tables.
+    async fn set_up(&mut self, workload: &Workload) {
+        for table in &workload.tables {
+            while self.create(&table.name, table.shards).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Reads every key, however often that takes.
+    async fn read_all(&mut self, workload: &Workload) {
+        for table in &workload.tables {
+            for number in 0..workload.keys {
+                let name = &table.name;
+                while self.get(name, name, key_of(number), true).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+

@@ -1,0 +1,131 @@
+//! What many runs came to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use sim::run::Report;
+
+use crate::Arguments;
+
+/// One run.
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    pub(crate) scenario: String,
+    pub(crate) report: Report,
+}
+
+/// See the [module](self).
+pub(crate) struct Summary {
+    mutant: Option<String>,
+    from: u64,
+    runs: u64,
+    micros: u64,
+    operations: u64,
+    confirmed: u64,
+    begun: u64,
+    faults: BTreeMap<String, u64>,
+    failed: Vec<Outcome>,
+    took: Duration,
+}
+
+impl Summary {
+    pub(crate) fn new(arguments: &Arguments) -> Self {
+        Self {
+            mutant: arguments.mutant.clone(),
+            from: arguments.from,
+            runs: 0,
+            micros: 0,
+            operations: 0,
+            confirmed: 0,
+            begun: 0,
+            faults: BTreeMap::new(),
+            failed: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn add(&mut self, outcome: Outcome, took: Duration) {
+        let report = &outcome.report;
+        self.runs += 1;
+        self.micros += report.micros;
+        self.operations += report.operations;
+        self.confirmed += report.confirmed;
+        self.begun += report.begun;
+        for (name, count) in &report.faults {
+            *self.faults.entry(name.clone()).or_default() += count;
+        }
+        if report.failure.is_some() {
+            self.failed.push(outcome);
+        }
+        self.took = took;
+    }
+
+    pub(crate) fn failures(&self) -> usize {
+        self.failed.len()
+    }
+
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// The failure of the lowest seed.
+    pub(crate) fn first_failure(&self) -> Option<&Outcome> {
+        self.failed.iter().min_by_key(|outcome| outcome.seed)
+    }
+
+    pub(crate) fn progress(&self) -> String {
+        let seconds = self.micros as f64 / 1e6;
+        let per_minute = seconds / self.took.as_secs_f64().max(0.001) * 60.0;
+        format!(
+            "{} seeds from {}, {:.2} simulated hours ({per_minute:.0} simulated seconds a minute), {} operations, \
+             {} faults, {} failures",
+            self.runs,
+            self.from,
+            seconds / 3600.0,
+            self.operations,
+            self.begun,
+            self.failed.len()
+        )
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for outcome in &self.failed {
+            let Some(failure) = &outcome.report.failure else {
+                continue;
+            };
+            let mutant = match &self.mutant {
+                Some(mutant) => format!(" --mutant {mutant}"),
+                None => String::new(),
+            };
+            writeln!(
+                f,
+                "seed {} ({}) violates {} after {:.3} s\n{}\nagain: cargo run -p sim --release -- --from {} --scenario {}{mutant} --trace\n",
+                outcome.seed,
+                outcome.scenario,
+                failure.property,
+                failure.micros as f64 / 1e6,
+                failure.detail,
+                outcome.seed,
+                outcome.scenario,
+            )?;
+        }
+        if self.failed.is_empty() {
+            writeln!(f, "what went wrong, and how often:")?;
+            for (name, count) in &self.faults {
+                writeln!(f, "  {count:>9}  {name}")?;
+            }
+        }
+        let seconds = self.micros as f64 / 1e6;
+        writeln!(
+            f,
+            "{}; {:.1} operations ({:.1} confirmed) and {:.2} faults per simulated second",
+            self.progress(),
+            self.operations as f64 / seconds.max(1.0),
+            self.confirmed as f64 / seconds.max(1.0),
+            self.begun as f64 / seconds.max(1.0)
+        )
+    }
+}

@@ -1,0 +1,313 @@
+//! What the clients do while everything breaks: operations on tables that exist, and tables that come and go.
+//!
+//! Every value that is written is unique. Every operation goes into the history with the moment it was asked,
+//! the moment it ended, and what the client library says of its outcome.
+
+mod churn;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::{Client, Consistency, Error};
+use environment::Environment;
+use history::{Call, Condition, History, Outcome, Recorder, Refusal, Response, Token};
+use parking_lot::Mutex;
+
+pub use self::churn::{Churn, churn};
+use crate::cluster::TrueTime;
+use crate::dice::Dice;
+use crate::trace::Trace;
+
+/// A table that the clients work on.
+#[derive(Debug, Clone)]
+pub struct WorkTable {
+    /// Its name.
+    pub name: String,
+    /// Its shards.
+    pub shards: u32,
+}
+
+/// What the clients do.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// The tables.
+    pub tables: Vec<WorkTable>,
+    /// Clients.
+    pub clients: u64,
+    /// Keys of each table.
+    pub keys: u64,
+    /// Between two operations of a client, milliseconds on average.
+    pub think_millis: u64,
+    /// Bytes of a value, at the most.
+    pub value_bytes: u64,
+    /// Of all operations, the share of deletes, puts and batches of puts; the rest are reads.
+    pub deletes: f64,
+    /// See [`Workload::deletes`].
+    pub puts: f64,
+    /// See [`Workload::deletes`].
+    pub batches: f64,
+    /// Of the reads, the share of eventual ones.
+    pub eventual: f64,
+    /// Clients that create and delete tables of their own.
+    pub churners: u64,
+}
+
+/// What all clients share.
+#[derive(Clone)]
+pub struct Record {
+    time: TrueTime,
+    recorder: Arc<Mutex<Recorder>>,
+    trace: Trace,
+    stop: Arc<AtomicBool>,
+    successes: Arc<AtomicU64>,
+}
+
+impl Record {
+    /// Nothing was done yet.
+    pub fn new(time: TrueTime, trace: Trace) -> Self {
+        Self {
+            time,
+            recorder: Arc::default(),
+            trace,
+            stop: Arc::default(),
+            successes: Arc::default(),
+        }
+    }
+
+    /// The clients end after what they are at.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Operations that were confirmed so far.
+    pub fn successes(&self) -> u64 {
+        self.successes.load(Ordering::Relaxed)
+    }
+
+    /// Operations so far.
+    pub fn operations(&self) -> usize {
+        self.recorder.lock().len()
+    }
+
+    /// All that was done.
+    pub fn history(&self) -> History {
+        self.recorder.lock().history()
+    }
+
+    fn begin(&self, client: u64, call: Call) -> Token {
+        let now = self.time.micros();
+        self.trace
+            .say(now, || format!("client {client} asks {call:?}"));
+        self.recorder.lock().begin(client, now, call)
+    }
+
+    fn end(&self, client: u64, token: Token, outcome: Outcome) {
+        let now = self.time.micros();
+        self.trace
+            .say(now, || format!("client {client} hears {outcome:?}"));
+        if matches!(outcome, Outcome::Done(_)) {
+            self.successes.fetch_add(1, Ordering::Relaxed);
+        }
+        self.recorder.lock().end(token, now, outcome);
+    }
+}
+
+/// A client of its own: its connections, its identity, its place in the history.
+pub struct Worker {
+    number: u64,
+    client: Client,
+    record: Record,
+    dice: Dice,
+    values: u64,
+}
+
+impl Worker {
+    /// The client of this number.
+    pub fn new(
+        number: u64,
+        routers: &[String],
+        environment: &Environment,
+        record: Record,
+        dice: Dice,
+    ) -> Option<Self> {
+        let options = client::Options {
+            data_timeout: Duration::from_secs(3),
+            admin_timeout: Duration::from_secs(30),
+            environment: environment.clone(),
+            ..client::Options::default()
+        };
+        let mut routers = routers.to_vec();
+        let first = number as usize % routers.len().max(1);
+        routers.rotate_left(first);
+        let client = Client::with_options(routers, &options).ok()?;
+        Some(Self {
+            number,
+            client,
+            record,
+            dice,
+            values: 0,
+        })
+    }
+
+    /// Works until it is told to stop.
+    pub async fn work(mut self, workload: Workload) {
+        while !self.record.stopped() {
+            let think = self.dice.around(workload.think_millis);
+            tokio::time::sleep(Duration::from_millis(think)).await;
+            self.operate(&workload).await;
+        }
+    }
+
+    async fn operate(&mut self, workload: &Workload) {
+        let Some(table) = self.dice.pick(&workload.tables).cloned() else {
+            return;
+        };
+        let key = key_of(self.dice.between(0, workload.keys.saturating_sub(1)));
+        let bytes = workload.value_bytes;
+        let choice = self.dice.between(0, 999) as f64 / 1000.0;
+        let table = &table.name;
+        if choice < workload.deletes {
+            self.delete(table, table, key).await;
+        } else if choice < workload.deletes + workload.puts {
+            let _ = self.put(table, table, key, bytes).await;
+        } else if choice < workload.deletes + workload.puts + workload.batches {
+            let from = self.dice.between(0, workload.keys.saturating_sub(1));
+            let keys = (from..(from + 3).min(workload.keys)).map(key_of).collect();
+            self.batch_put(table, keys, bytes).await;
+        } else {
+            let eventual = self.dice.chance(workload.eventual);
+            let _ = self.get(table, table, key, !eventual).await;
+        }
+    }
+
+    fn value(&mut self, most: u64) -> Bytes {
+        self.values += 1;
+        let mut value = format!("{}-{}", self.number, self.values).into_bytes();
+        let length = self.dice.between(0, most) as usize;
+        if value.len() < length {
+            value.push(b' ');
+            value.resize(length, b'x');
+        }
+        value.into()
+    }
+
+    /// Creates a table.
+    pub async fn create(&self, name: &str, shards: u32) -> Result<(), Error> {
+        self.client.create_table(name, shards, 3).await.map(drop)
+    }
+
+    /// Puts a value of its own. `incarnation` names the table in the history.
+    pub async fn put(
+        &mut self,
+        table: &str,
+        incarnation: &str,
+        key: Bytes,
+        most: u64,
+    ) -> Result<(), Error> {
+        let value = self.value(most);
+        let call = put_call(incarnation, &key, &value);
+        let token = self.record.begin(self.number, call);
+        let answer = self.client.put(table, key, value).await;
+        let ended = answer.as_ref().map(drop).map_err(Clone::clone);
+        let outcome = written(answer.map(|version| Response::Put { version }));
+        self.record.end(self.number, token, outcome);
+        ended
+    }
+
+    async fn batch_put(&mut self, table: &str, keys: Vec<Bytes>, most: u64) {
+        let items: Vec<_> = keys
+            .into_iter()
+            .map(|key| (table.to_owned(), key, self.value(most)))
+            .collect();
+        let tokens: Vec<Token> = items
+            .iter()
+            .map(|(_, key, value)| {
+                let call = put_call(table, key, value);
+                self.record.begin(self.number, call)
+            })
+            .collect();
+        let answers = match self.client.batch_put(items).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); tokens.len()],
+        };
+        for (token, answer) in tokens.into_iter().zip(answers) {
+            let outcome = written(answer.map(|version| Response::Put { version }));
+            self.record.end(self.number, token, outcome);
+        }
+    }
+
+    /// Deletes a key.
+    pub async fn delete(&mut self, table: &str, incarnation: &str, key: Bytes) {
+        let call = Call::Delete {
+            table: incarnation.to_owned(),
+            key: key.clone(),
+            condition: Condition::None,
+        };
+        let token = self.record.begin(self.number, call);
+        let answer = self.client.delete(table, key).await;
+        let outcome = written(answer.map(|()| Response::Deleted));
+        self.record.end(self.number, token, outcome);
+    }
+
+    /// Reads a key.
+    pub async fn get(
+        &mut self,
+        table: &str,
+        incarnation: &str,
+        key: Bytes,
+        consistent: bool,
+    ) -> Result<(), Error> {
+        let call = Call::Get {
+            table: incarnation.to_owned(),
+            key: key.clone(),
+            consistent,
+        };
+        let token = self.record.begin(self.number, call);
+        let consistency = if consistent {
+            Consistency::Strong
+        } else {
+            Consistency::Eventual
+        };
+        let answer = self.client.get(table, key, consistency).await;
+        let ended = answer.as_ref().map(drop).map_err(Clone::clone);
+        let outcome = match answer {
+            Ok(Some(item)) => Outcome::Done(Response::Got {
+                value: item.value,
+                version: item.version,
+            }),
+            Ok(None) => Outcome::Done(Response::Missing),
+            Err(_) => Outcome::Refused(Refusal::Other),
+        };
+        self.record.end(self.number, token, outcome);
+        ended
+    }
+}
+
+/// The key of a number.
+pub fn key_of(number: u64) -> Bytes {
+    Bytes::from(format!("key-{number}"))
+}
+
+fn put_call(table: &str, key: &Bytes, value: &Bytes) -> Call {
+    Call::Put {
+        table: table.to_owned(),
+        key: key.clone(),
+        value: value.clone(),
+        condition: Condition::None,
+    }
+}
+
+/// What the client library promises of a write.
+fn written(answer: Result<Response, Error>) -> Outcome {
+    match answer {
+        Ok(response) => Outcome::Done(response),
+        Err(error) if error.certainly_not_applied() => Outcome::Refused(Refusal::Other),
+        Err(_) => Outcome::Unknown,
+    }
+}
