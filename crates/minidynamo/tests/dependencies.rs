@@ -80,6 +80,25 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["fjall", "zookeeper-client"],
     ),
+    // Drives all of the product and is part of none of it.
+    (
+        "sim",
+        &[
+            "api",
+            "client",
+            "coordination",
+            "datanode",
+            "environment",
+            "history",
+            "links",
+            "model",
+            "mutants",
+            "raft",
+            "router",
+            "storage",
+        ],
+        &["fjall", "zookeeper-client"],
+    ),
 ];
 
 /// Every crate's manifest.
