@@ -110,10 +110,10 @@ fn ten_thousand_operations_of_a_store_that_tears_transactions() {
 /// Every third outcome is lost, as behind a network cut, and all clients are on one key.
 #[test]
 fn three_thousand_operations_on_one_key_a_third_of_them_lost() {
-    for (name, verbs) in [("puts, gets, deletes", SINGLE), ("everything", ALL)] {
-        let plans = Numbers(3).plans(verbs, 32, 1, 3_000, 33);
+    for seed in 0..3 {
+        let plans = Numbers(seed).plans(SINGLE, 32, 1, 3_000, 33);
         let history = run(&plans).0;
-        timed(name, || {
+        timed("a third lost", || {
             linearizable::check(&history).unwrap_or_else(|v| panic!("{} {}", v.property, v.detail));
         });
     }
