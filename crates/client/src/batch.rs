@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::client::item_of;
 use crate::history::{Failure, History, Kind, Next};
-use crate::retry::call;
+use crate::retry::{Answered, call};
 use crate::{Client, Consistency, Error, Item};
 
 /// The results of the items, in the order of the request.
@@ -50,8 +50,14 @@ impl Client {
                     let request = attempt.request(message.clone());
                     async move { attempt.key_value().batch_get(request).await }
                 });
-                let results = answer.await?.results.into_iter();
-                Ok(results.map(of_get).collect())
+                let Answered {
+                    answer,
+                    earlier_may_be_applied,
+                } = answer.await?;
+                Ok(Answered {
+                    answer: answer.results.into_iter().map(of_get).collect(),
+                    earlier_may_be_applied,
+                })
             }
         })
         .await
@@ -84,8 +90,14 @@ impl Client {
                     let request = attempt.request(message.clone());
                     async move { attempt.key_value().batch_put(request).await }
                 });
-                let results = answer.await?.results.into_iter();
-                Ok(results.map(of_put).collect())
+                let Answered {
+                    answer,
+                    earlier_may_be_applied,
+                } = answer.await?;
+                Ok(Answered {
+                    answer: answer.results.into_iter().map(of_put).collect(),
+                    earlier_may_be_applied,
+                })
             }
         })
         .await
@@ -101,7 +113,7 @@ impl Client {
     where
         M: Clone,
         F: Fn(Vec<M>, Duration) -> Answer,
-        Answer: Future<Output = Result<Vec<Result<T, api::Error>>, Error>>,
+        Answer: Future<Output = Result<Answered<Vec<Result<T, api::Error>>>, Error>>,
     {
         let started = Instant::now();
         let deadline = started + self.data_timeout();
@@ -113,10 +125,10 @@ impl Client {
         loop {
             let chosen = pending.iter().map(|(index, _)| entries[*index].clone());
             let remaining = deadline.saturating_duration_since(Instant::now());
-            let answers = match send(chosen.collect(), remaining).await {
-                Ok(answers) if answers.len() == pending.len() => answers,
-                Ok(answers) => {
-                    let (got, expected) = (answers.len(), pending.len());
+            let answered = match send(chosen.collect(), remaining).await {
+                Ok(answered) if answered.answer.len() == pending.len() => answered,
+                Ok(answered) => {
+                    let (got, expected) = (answered.answer.len(), pending.len());
                     let error = malformed(kind, got, expected, &self.routers().addresses());
                     return self.finish(results, pending, &error, started, first);
                 }
@@ -125,7 +137,10 @@ impl Client {
             first = false;
             let mut longest_wait = Duration::ZERO;
             let mut again = Vec::new();
-            for ((index, mut history), answer) in pending.into_iter().zip(answers) {
+            for ((index, mut history), answer) in pending.into_iter().zip(answered.answer) {
+                if answered.earlier_may_be_applied {
+                    history.doubt();
+                }
                 match answer {
                     Ok(value) => results[index] = Some(Ok(value)),
                     Err(error) => match history.failed(Failure::Service(error)) {

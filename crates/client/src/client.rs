@@ -204,7 +204,8 @@ impl Client {
         F: Fn(Attempt) -> Answer,
         Answer: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        call(self.routers(), kind, self.data_timeout, send).await
+        let answered = call(self.routers(), kind, self.data_timeout, send).await?;
+        Ok(answered.answer)
     }
 
     pub(crate) async fn admin<T, F, Answer>(&self, kind: Kind, send: F) -> Result<T, Error>
@@ -212,7 +213,8 @@ impl Client {
         F: Fn(Attempt) -> Answer,
         Answer: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
-        call(self.routers(), kind, self.admin_timeout, send).await
+        let answered = call(self.routers(), kind, self.admin_timeout, send).await?;
+        Ok(answered.answer)
     }
 }
 

@@ -132,6 +132,16 @@ impl History {
         }
     }
 
+    /// Whether some attempt may have been applied.
+    pub(crate) fn maybe_applied(&self) -> bool {
+        self.maybe_applied
+    }
+
+    /// Takes note of attempts elsewhere, one of which may have been applied.
+    pub(crate) fn doubt(&mut self) {
+        self.maybe_applied = self.kind != Kind::Read;
+    }
+
     /// Takes note of an attempt.
     pub(crate) fn failed(&mut self, failure: Failure) -> Next {
         if self.kind != Kind::Read && !failure.certainly_not_applied() {

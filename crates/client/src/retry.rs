@@ -48,13 +48,21 @@ impl Attempt {
     }
 }
 
+/// An answer, and what is known of the attempts before the one that it answers.
+pub(crate) struct Answered<T> {
+    pub(crate) answer: T,
+    /// An earlier attempt may have been applied. The answer to a single write settles that; one that consists of
+    /// refusals of single items does not.
+    pub(crate) earlier_may_be_applied: bool,
+}
+
 /// Sends a request until an answer ends it or its deadline passes.
 pub(crate) async fn call<T, F, Answer>(
     routers: &Routers,
     kind: Kind,
     timeout: Duration,
     send: F,
-) -> Result<T, Error>
+) -> Result<Answered<T>, Error>
 where
     F: Fn(Attempt) -> Answer,
     Answer: Future<Output = Result<Response<T>, Status>>,
@@ -65,7 +73,12 @@ where
     loop {
         let (position, router) = routers.current();
         let failure = match attempt(router, deadline, &send).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                return Ok(Answered {
+                    answer,
+                    earlier_may_be_applied: history.maybe_applied(),
+                });
+            }
             Err(failure) => failure,
         };
         let Next::Again { wait, elsewhere } = history.failed(failure) else {

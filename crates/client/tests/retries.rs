@@ -258,6 +258,18 @@ async fn only_the_items_of_a_batch_that_failed_for_a_while_are_sent_again() {
 }
 
 #[tokio::test]
+async fn an_item_of_a_batch_whose_first_answer_was_lost_is_never_certainly_not_applied() {
+    let acts = std::iter::once(Act::Answer).chain(std::iter::repeat_n(fail(Reason::NoLeader), 100));
+    let router = FakeRouter::start(acts).await;
+    let proxy = LossyProxy::start(&router, 1).await;
+    let client = impatient(&[&proxy.url()], Duration::from_millis(700));
+    let results = client.batch_put([("people", "a", "v")]).await.unwrap();
+    let error = results[0].as_ref().unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::OutcomeUnknown));
+    assert!(router.script.batches.lock().unwrap().len() > 1);
+}
+
+#[tokio::test]
 async fn what_breaks_the_limits_is_refused_before_it_is_sent() {
     let client = Client::connect([nobody().await]).unwrap();
     let invalid = |error: Error| assert_eq!(error.reason(), Some(Reason::InvalidRequest));

@@ -88,9 +88,7 @@ impl Cluster {
         let node_hosts: Vec<HostId> = (1..=nodes).map(HostId).collect();
         let others = (101..=100 + routers).map(HostId).chain([CLIENTS]);
         let hosts = node_hosts.iter().copied().chain(others);
-        let hosts = hosts
-            .map(|id| (id, Host::new(id, dice.split())))
-            .collect();
+        let hosts = hosts.map(|id| (id, Host::new(id, dice.split()))).collect();
         let disks = node_hosts
             .iter()
             .map(|&id| (id, NodeDisks::new(id)))
@@ -280,7 +278,11 @@ impl Cluster {
 
     /// Shows the cluster at rest to the invariants.
     pub fn look_at_rest(&self) {
-        let disks: Vec<_> = self.disks.iter().map(|(&id, d)| (id, d.disk(), d)).collect();
+        let disks: Vec<_> = self
+            .disks
+            .iter()
+            .map(|(&id, d)| (id, d.disk(), d))
+            .collect();
         let nodes: Vec<_> = disks
             .iter()
             .map(|(id, disk, disks)| Disks {

@@ -17,9 +17,9 @@ const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Runs the seeds, several at a time, until one fails, if the arguments don't say to go on.
 pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
-    let jobs = arguments.jobs.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    });
+    let jobs = arguments
+        .jobs
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     let begun = Instant::now();
     let end = arguments
         .minutes
@@ -42,7 +42,9 @@ pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
                     if outcome.report.failure.is_some() {
                         failed.store(true, Ordering::Relaxed);
                     }
-                    let Ok(mut summary) = summary.lock() else { return };
+                    let Ok(mut summary) = summary.lock() else {
+                        return;
+                    };
                     summary.add(outcome, begun.elapsed());
                     if let Ok(mut shown) = shown.lock()
                         && show

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // It is a command.
 
 mod fleet;
+mod log;
 mod one;
 mod summary;
 mod table;
@@ -36,6 +37,10 @@ pub(crate) struct Arguments {
     /// Print faults and operations as they happen; one seed only.
     #[arg(long)]
     trace: bool,
+    /// With --trace: also print what the processes log, as far as this filter lets it through, for example
+    /// `debug` or `info,router=debug`. The run stays the same.
+    #[arg(long, requires = "trace")]
+    log: Option<String>,
     /// Runs at the same time; as many as there are processors by default.
     #[arg(long)]
     jobs: Option<usize>,
@@ -79,6 +84,9 @@ fn check(arguments: &Arguments) -> Result<(), String> {
         && sim::scenario::named(name).is_none()
     {
         return Err(format!("there is no scenario `{name}`; --list shows them"));
+    }
+    if let Some(filter) = &arguments.log {
+        log::valid(filter)?;
     }
     if let Some(name) = &arguments.mutant {
         name.parse::<mutants::Mutant>()

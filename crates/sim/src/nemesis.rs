@@ -181,7 +181,9 @@ impl Nemesis {
                 self.cut(cluster, both.collect());
             }
             Kind::CutMajority => {
-                let pairs = nodes.iter().flat_map(|&a| nodes.iter().map(move |&b| (a, b)));
+                let pairs = nodes
+                    .iter()
+                    .flat_map(|&a| nodes.iter().map(move |&b| (a, b)));
                 self.cut(cluster, pairs.filter(|(a, b)| a != b).collect());
             }
             Kind::LossyNetwork => {

@@ -12,6 +12,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let arguments = arguments.clone();
     let seed = arguments.from;
     let trace = arguments.trace;
+    // On this thread, so that it draws nothing on the other.
+    if let Some(filter) = &arguments.log {
+        crate::log::print(filter);
+    }
     // A thread that nothing was drawn on.
     let thread = std::thread::Builder::new()
         .stack_size(16 << 20)

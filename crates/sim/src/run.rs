@@ -180,10 +180,9 @@ impl<'a> Run<'a> {
     }
 
     fn failure(&self, property: &str, detail: String) -> Failure {
-        let events = self.cluster.trace.last();
         Failure {
             property: property.to_owned(),
-            detail: format!("{detail}\nthe last events:\n{events}"),
+            detail,
             micros: self.cluster.now_micros(),
         }
     }
@@ -193,15 +192,16 @@ impl<'a> Run<'a> {
             return Err(self.failure("no-panic", panic));
         }
         if let Some(broken) = self.cluster.invariants.broken() {
-            return Err(self.failure(broken.property, broken.detail));
+            let events = self.cluster.trace.last();
+            let detail = format!("{}\nthe last events:\n{events}", broken.detail);
+            return Err(self.failure(broken.property, detail));
         }
         Ok(())
     }
 
     fn check_history(&self, history: &History) -> Result<(), Failure> {
-        let failure = |violation: Violation| {
-            self.failure(violation.property, violation.to_string())
-        };
+        let failure =
+            |violation: Violation| self.failure(violation.property, violation.to_string());
         history::eventual::check(history).map_err(failure)?;
         history::versions::check(history).map_err(failure)?;
         history::linearizable::check(history).map_err(failure)?;
@@ -216,16 +216,17 @@ impl<'a> Run<'a> {
         let phase = self.phase.clone();
         let mut dice = Dice::new(self.cluster.seed(), "clients");
         self.cluster.start_clients(move |environment| async move {
-            let mut worker = |number| {
-                Worker::new(number, &routers, &environment, record.clone(), dice.split())
-            };
+            let mut worker =
+                |number| Worker::new(number, &routers, &environment, record.clone(), dice.split());
             let Some(mut first) = worker(0) else { return };
             first.set_up(&workload).await;
             phase.store(READY, Ordering::Relaxed);
             let churners = (0..workload.churners).filter_map(|number| worker(1000 + number));
             let churners: Vec<_> = churners.map(|worker| churn(worker, what)).collect();
             let workers = (1..=workload.clients).filter_map(&mut worker);
-            let workers: Vec<_> = workers.map(|worker| worker.work(workload.clone())).collect();
+            let workers: Vec<_> = workers
+                .map(|worker| worker.work(workload.clone()))
+                .collect();
             futures::join!(
                 futures::future::join_all(churners),
                 futures::future::join_all(workers)
@@ -281,4 +282,3 @@ impl Worker {
         }
     }
 }
-

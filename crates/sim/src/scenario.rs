@@ -129,10 +129,7 @@ fn compaction() -> Scenario {
             think_millis: 60,
             ..base("", "").workload
         },
-        ..base(
-            "compaction",
-            "log compaction and snapshots racing restarts",
-        )
+        ..base("compaction", "log compaction and snapshots racing restarts")
     }
 }
 

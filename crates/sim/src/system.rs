@@ -90,7 +90,10 @@ unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> is
 ///
 /// `time` must be valid for a write.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
+unsafe extern "C" fn clock_gettime(
+    clock: libc::clockid_t,
+    time: *mut libc::timespec,
+) -> libc::c_int {
     let simulated = STATE
         .try_with(|state| state.get().is_some())
         .unwrap_or(false);

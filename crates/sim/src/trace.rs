@@ -24,7 +24,7 @@ struct State {
 }
 
 /// So much of what was said last is kept.
-const LAST: usize = 24;
+const LAST: usize = 12;
 
 impl State {
     fn mix(&mut self, number: u64) {
@@ -80,7 +80,7 @@ impl Trace {
     pub fn last(&self) -> String {
         let state = self.state.lock();
         let lines = state.last.iter().map(|(micros, what)| {
-            let line: String = what.chars().take(160).collect();
+            let line: String = what.chars().take(100).collect();
             format!("{:>12.6} {line}", *micros as f64 / 1e6)
         });
         lines.collect::<Vec<_>>().join("\n")

@@ -215,7 +215,10 @@ impl Worker {
         let token = self.record.begin(self.number, call);
         let answer = self.client.put(table, key, value).await;
         let ended = answer.as_ref().map(drop).map_err(Clone::clone);
-        let outcome = written(answer.map(|version| Response::Put { version }));
+        let outcome = written(
+            &self.record,
+            answer.map(|version| Response::Put { version }),
+        );
         self.record.end(self.number, token, outcome);
         ended
     }
@@ -237,7 +240,10 @@ impl Worker {
             Err(error) => vec![Err(error); tokens.len()],
         };
         for (token, answer) in tokens.into_iter().zip(answers) {
-            let outcome = written(answer.map(|version| Response::Put { version }));
+            let outcome = written(
+                &self.record,
+                answer.map(|version| Response::Put { version }),
+            );
             self.record.end(self.number, token, outcome);
         }
     }
@@ -251,7 +257,7 @@ impl Worker {
         };
         let token = self.record.begin(self.number, call);
         let answer = self.client.delete(table, key).await;
-        let outcome = written(answer.map(|()| Response::Deleted));
+        let outcome = written(&self.record, answer.map(|()| Response::Deleted));
         self.record.end(self.number, token, outcome);
     }
 
@@ -304,7 +310,10 @@ fn put_call(table: &str, key: &Bytes, value: &Bytes) -> Call {
 }
 
 /// What the client library promises of a write.
-fn written(answer: Result<Response, Error>) -> Outcome {
+fn written(record: &Record, answer: Result<Response, Error>) -> Outcome {
+    if let Err(error) = &answer {
+        record.trace.say(record.time.micros(), || error.to_string());
+    }
     match answer {
         Ok(response) => Outcome::Done(response),
         Err(error) if error.certainly_not_applied() => Outcome::Refused(Refusal::Other),

@@ -41,6 +41,7 @@ impl Script {
         self.puts.lock().unwrap().len()
             + self.creates.lock().unwrap().len()
             + *self.gets.lock().unwrap()
+            + self.batches.lock().unwrap().len()
     }
 
     async fn act<M>(&self, request: &Request<M>) -> Result<(), Status> {

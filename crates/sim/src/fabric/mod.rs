@@ -228,7 +228,9 @@ impl Fabric {
             match event {
                 Event::Deliver(pipe) => state.deliver(pipe, &mut wakers),
                 Event::Break(pipe) => state.broken(pipe, &mut wakers),
-                Event::Connect(connecting) => self.connect_event(&mut state, connecting, &mut wakers),
+                Event::Connect(connecting) => {
+                    self.connect_event(&mut state, connecting, &mut wakers)
+                }
             }
         }
         let trash = std::mem::take(&mut state.trash);
@@ -286,7 +288,9 @@ impl State {
             entry.running = false;
             entry.powered = powered;
             let listeners = std::mem::take(&mut entry.listeners);
-            let accepted = listeners.into_values().flat_map(|listener| listener.accepted);
+            let accepted = listeners
+                .into_values()
+                .flat_map(|listener| listener.accepted);
             self.trash.extend(accepted);
         }
         let touching: Vec<u64> = self
@@ -311,7 +315,9 @@ impl State {
                 pipe.orphaned = true;
             }
         }
-        let asking = self.connecting.extract_if(.., |_, asking| asking.from.0 == host);
+        let asking = self
+            .connecting
+            .extract_if(.., |_, asking| asking.from.0 == host);
         let answers = asking.filter_map(|(_, asking)| asking.into_socket());
         self.trash.extend(answers);
     }

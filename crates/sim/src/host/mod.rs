@@ -166,6 +166,7 @@ impl Host {
         process.moved_millis = now_millis;
         let step = Duration::from_millis(behind);
         let jumped = behind * 1000 > 8 * STEP_MICROS;
+        let _span = tracing::error_span!("host", id = self.id.0).entered();
         process.runtime.block_on(async move {
             if jumped {
                 // It was paused: all its timers have run out at once.

@@ -1,6 +1,6 @@
 //! What was acknowledged is durable (Raft §5.3 and figure 2: "updated on stable storage before responding to
 //! RPCs"): a node that starts again has in its log, or in its state, every entry that it acknowledged to a
-//! leader and every term that it spoke in.
+//! leader and every term in which it promised something.
 
 use std::collections::BTreeMap;
 
@@ -64,20 +64,16 @@ impl AcknowledgedIsDurable {
                 continue;
             };
             let promise = self.promises.entry((turn.node, *shard)).or_default();
-            if let Body::Appended {
-                result: AppendResult::Match(index),
-                ..
-            } = message.body
-            {
-                promise.index = promise.index.max(index);
+            // What promises nothing may be said before it is durable: a question, a refusal.
+            match message.body {
+                Body::Appended {
+                    result: AppendResult::Match(index),
+                    ..
+                } => promise.index = promise.index.max(index),
+                Body::Vote { granted: true } => {}
+                _ => continue,
             }
-            // A candidate that asks for votes before it stands speaks in a term that it has not entered.
-            if !matches!(
-                message.body,
-                Body::RequestPreVote { .. } | Body::PreVote { .. }
-            ) {
-                promise.term = promise.term.max(message.term);
-            }
+            promise.term = promise.term.max(message.term);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use datanode::wire::PeerMessage;
 use model::{NodeId, ShardId};
-use raft::{Body, ReplicaId, Term};
+use raft::{Body, ReplicaId, Role, Term};
 
 use super::{Invariant, Turn};
 
@@ -22,24 +22,36 @@ impl Invariant for OneVote {
 
     fn turned(&mut self, turn: &Turn<'_>) -> Result<(), String> {
         for (shard, message) in turn.outputs.send.values().flatten() {
-            let PeerMessage::Raft(message) = message else {
-                continue;
-            };
-            let candidate = match message.body {
-                Body::Vote { granted: true } => message.to,
-                // Who stands for election has voted for itself.
-                Body::RequestVote { .. } => message.from,
-                _ => continue,
-            };
-            let key = (*shard, message.term, turn.node);
-            let first = *self.votes.entry(key).or_insert(candidate);
-            if first != candidate {
-                return Err(format!(
-                    "{} votes for {first} and for {candidate} in term {} of shard {shard}",
-                    turn.node, message.term
-                ));
+            if let PeerMessage::Raft(message) = message
+                && message.body == (Body::Vote { granted: true })
+            {
+                self.voted(turn.node, *shard, message.term, message.to)?;
+            }
+        }
+        for (shard, replica) in turn.worker.replicas() {
+            // A candidate may ask for votes before its own is durable; it counts its own before it leads.
+            if replica.role() == Role::Leader {
+                self.voted(turn.node, shard, replica.term(), replica.id())?;
             }
         }
         Ok(())
+    }
+}
+
+impl OneVote {
+    fn voted(
+        &mut self,
+        node: NodeId,
+        shard: ShardId,
+        term: Term,
+        candidate: ReplicaId,
+    ) -> Result<(), String> {
+        let first = *self.votes.entry((shard, term, node)).or_insert(candidate);
+        if first == candidate {
+            return Ok(());
+        }
+        Err(format!(
+            "{node} votes for {first} and for {candidate} in term {term} of shard {shard}"
+        ))
     }
 }
