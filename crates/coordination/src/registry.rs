@@ -4,8 +4,8 @@
 //! |---|---|
 //! | everyone, first | [`initialise`]: agree on one cluster id and one tree |
 //! | router | [`register_router`], [`read_tables`], [`create_table`], stand for controller with [`Election`] |
-//! | data node | [`register_member`], [`register_live_node`], [`tombstones_of`] |
-//! | controller | [`set_table_state`], [`remove_table`], [`confirm_destroyed`], [`sweep_tombstones`] |
+//! | data node | [`register_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
+//! | controller | [`set_table_state`], [`remove_table`] |
 //!
 //! # How a write is carried out
 //!

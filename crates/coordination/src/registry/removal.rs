@@ -1,12 +1,12 @@
 //! Removing a table, and the tombstones of nodes that have not destroyed their replicas yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{NodeId, Table, TableId, TableState};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{Versioned, read, read_cluster, read_table, read_tombstones, tombstones};
+use super::reading::{Versioned, read, read_cluster, read_table, tombstones};
 use crate::records::{DeletedRecord, NameRecord, Record as _};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
@@ -102,13 +102,18 @@ pub async fn confirm_destroyed(
     delete_if_present(store, &Node::Tombstones(table)).await
 }
 
-/// Removes the parents of tombstones that are all gone. One can stay behind when a process dies between
-/// the two steps of [`confirm_destroyed`].
-pub async fn sweep_tombstones(store: &dyn Coordination) -> Result<(), Error> {
-    for (table, nodes) in read_tombstones(store).await? {
-        if nodes.is_empty() {
-            delete_if_present(store, &Node::Tombstones(table)).await?;
-        }
+/// Removes the parents of tombstones that are all gone, of those that [`read_tombstones`] has found. One
+/// stays behind when a process dies, or loses its session, between the two steps of [`confirm_destroyed`];
+/// its node has nothing left to confirm, so whoever comes across it clears it away. A parent with
+/// tombstones is never removed.
+///
+/// [`read_tombstones`]: super::read_tombstones
+pub async fn sweep_tombstones(
+    store: &dyn Coordination,
+    found: &BTreeMap<TableId, BTreeSet<NodeId>>,
+) -> Result<(), Error> {
+    for (table, _) in found.iter().filter(|(_, nodes)| nodes.is_empty()) {
+        delete_if_present(store, &Node::Tombstones(*table)).await?;
     }
     Ok(())
 }

@@ -256,11 +256,17 @@ impl Keeper {
 
     /// Looks for tombstones, does what there is to do, and confirms what is gone.
     async fn converge(&mut self, store: &dyn Coordination) -> Result<(), End> {
-        self.wanted.tombstones = registry::tombstones_of(store, self.member.id).await?;
+        let found = registry::read_tombstones(store).await?;
+        let ours = found
+            .iter()
+            .filter(|(_, nodes)| nodes.contains(&self.member.id));
+        self.wanted.tombstones = ours.map(|(table, _)| *table).collect();
         let confirm = self.compare().await?;
         for table in confirm {
             registry::confirm_destroyed(store, table, self.member.id).await?;
         }
+        // What a node that died while it confirmed has left: that node has no tombstone to come back to.
+        registry::sweep_tombstones(store, &found).await?;
         Ok(())
     }
 

@@ -111,3 +111,19 @@ async fn a_copy_of_a_nodes_directory_waits_and_takes_nothing_from_the_original()
     let (told, is) = cluster.addresses_of(0).await;
     assert_eq!(told, is);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_that_died_while_it_confirmed_has_left_is_cleared_away() {
+    let cluster = Cluster::start(2).await;
+    let (gone, other) = (cluster.nodes()[0], model::NodeId(1));
+    // The first of the two steps of the confirmation was made.
+    let swept = cluster.leave_tombstones(model::TableId(1), &[]).await;
+    let owed = cluster.leave_tombstones(model::TableId(2), &[other]).await;
+    let confirmed = cluster.leave_tombstones(model::TableId(3), &[gone]).await;
+    cluster.wait_until_gone(&swept).await;
+    cluster.wait_until_gone(&confirmed).await;
+    assert!(
+        cluster.is_there(&owed).await,
+        "a node that is away will find its tombstone"
+    );
+}

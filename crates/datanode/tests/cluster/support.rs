@@ -12,9 +12,11 @@ use api::internal::operation::Kind as Ask;
 use api::internal::operation_result::Kind as Answer;
 use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put};
 use bytes::Bytes;
-use coordination::Connect;
 use coordination::embedded::Embedded;
+use coordination::records::{DeletedRecord, Record as _};
 use coordination::registry;
+use coordination::tree::Node;
+use coordination::{Connect, CreateMode, Operation as Create};
 use datanode::{DataNodeService, Options};
 use model::{HashRange, KeyHash, NodeId, Shard, ShardId, Table, TableId, TableState};
 use tokio::time::{Instant, sleep};
@@ -124,6 +126,37 @@ impl Cluster {
         let table = TestTable { table };
         self.wait_for_leaders(&table).await;
         table
+    }
+
+    /// Puts tombstones of a removed table there, and returns the path of their parent.
+    pub(crate) async fn leave_tombstones(&self, table: TableId, nodes: &[NodeId]) -> String {
+        let session = self.coordination.connect().await.unwrap();
+        let parent = Node::Tombstones(table).path();
+        let record = DeletedRecord {
+            name: "people".parse().unwrap(),
+        };
+        let parent_record = record.encode();
+        let nodes = nodes.iter().map(|node| {
+            let path = Node::Tombstone(table, *node).path();
+            Create::create(path, "", CreateMode::Persistent)
+        });
+        let parent_node = Create::create(parent.clone(), parent_record, CreateMode::Persistent);
+        let operations = std::iter::once(parent_node).chain(nodes).collect();
+        session.multi(operations).await.unwrap();
+        parent
+    }
+
+    pub(crate) async fn is_there(&self, path: &str) -> bool {
+        let session = self.coordination.connect().await.unwrap();
+        session.get(path).await.unwrap().is_some()
+    }
+
+    pub(crate) async fn wait_until_gone(&self, path: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.is_there(path).await {
+            assert!(Instant::now() < deadline, "{path} is still there");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn wait_for_leaders(&self, table: &TestTable) {
