@@ -27,6 +27,7 @@ use crate::fabric::{Fabric, HostId};
 use crate::host::{Exit, Host};
 use crate::invariants::{Disks, Invariants, Rest};
 use crate::probe::{Probe, Tamper};
+use crate::scenario::Scenario;
 use crate::system;
 use crate::trace::Trace;
 
@@ -34,7 +35,7 @@ use crate::trace::Trace;
 pub const CLIENTS: HostId = HostId(200);
 /// The port of every process that listens.
 const PORT: u16 = 7000;
-/// A log beyond this is not bounded, with [`tuning`]'s budget and room for what can't be compacted yet.
+/// A log beyond this is not bounded, with the budget of [`Cluster`]'s nodes and room for what can't be compacted yet.
 pub const LOG_BOUND_BYTES: u64 = 48 << 20;
 
 /// How a process ends.
@@ -60,6 +61,7 @@ impl TrueTime {
 /// See the [module](self).
 pub struct Cluster {
     seed: u64,
+    tuning: Tuning,
     now: TrueTime,
     /// The network.
     pub fabric: Fabric,
@@ -82,11 +84,11 @@ pub struct Cluster {
 
 impl Cluster {
     /// Hosts on which nothing runs yet.
-    pub fn new(seed: u64, nodes: u8, routers: u8) -> Self {
+    pub fn new(seed: u64, scenario: &Scenario) -> Self {
         let mut dice = Dice::new(seed, "cluster");
         let trace = Trace::default();
-        let node_hosts: Vec<HostId> = (1..=nodes).map(HostId).collect();
-        let others = (101..=100 + routers).map(HostId).chain([CLIENTS]);
+        let node_hosts: Vec<HostId> = (1..=scenario.nodes).map(HostId).collect();
+        let others = (101..=100 + scenario.routers).map(HostId).chain([CLIENTS]);
         let hosts = node_hosts.iter().copied().chain(others);
         let hosts = hosts.map(|id| (id, Host::new(id, dice.split()))).collect();
         let disks = node_hosts
@@ -95,6 +97,7 @@ impl Cluster {
             .collect();
         Self {
             seed,
+            tuning: tuning(scenario),
             now: TrueTime::default(),
             fabric: Fabric::new(seed, trace.clone()),
             ensemble: Ensemble::new(seed, EnsembleOptions::default()),
@@ -190,9 +193,10 @@ impl Cluster {
             return;
         };
         let storage = Arc::new(disks.clone());
+        let tuning = self.tuning.clone();
         host.start(&self.fabric, move |environment, exit| {
             let mut options = datanode::Options::new(coordination, "/data".into(), id.at(PORT));
-            options.tuning = tuning();
+            options.tuning = tuning;
             options.log = log_options();
             options.environment = environment;
             options.storage = storage;
@@ -340,12 +344,12 @@ async fn run_router(options: router::Options, exit: Exit) {
 }
 
 /// Small logs, so that they are compacted and followers need snapshots within seconds.
-fn tuning() -> Tuning {
+fn tuning(scenario: &Scenario) -> Tuning {
     Tuning {
         log_budget_bytes: 2 << 20,
-        group_log_bytes: 96 << 10,
+        group_log_bytes: scenario.group_log_bytes,
         checkpoint_interval_millis: 2_000,
-        store_persist_interval_millis: 1_000,
+        store_persist_interval_millis: scenario.persist_millis,
         snapshot_chunk_bytes: 8 << 10,
         ..Tuning::default()
     }

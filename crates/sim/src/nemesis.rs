@@ -158,7 +158,9 @@ impl Nemesis {
             }
             Kind::PauseNode => {
                 cluster.pause(node, true);
-                self.until(cluster, 50, 9_000, Undo::Continue(node));
+                // Mostly about as long as an election takes, sometimes much longer.
+                let millis = 50 + self.dice.around(1_500);
+                self.until(cluster, millis, millis, Undo::Continue(node));
             }
             Kind::KillRouter => {
                 cluster.kill(router, Death::Process);
@@ -264,7 +266,7 @@ impl Nemesis {
                 }
             }
             Kind::ClockDrift => {
-                let rate = self.dice.between(800_000, 1_250_000);
+                let rate = self.dice.between(700_000, 1_400_000);
                 if let Some(host) = cluster.host(any) {
                     host.clock().set_rate(rate);
                 }

@@ -78,7 +78,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(seed: u64, scenario: &'a Scenario, print: bool) -> Self {
-        let cluster = Cluster::new(seed, scenario.nodes, scenario.routers);
+        let cluster = Cluster::new(seed, scenario);
         if print {
             cluster.trace.print();
         }
@@ -264,7 +264,7 @@ impl Worker {
     /// Creates the tables.
     async fn set_up(&mut self, workload: &Workload) {
         for table in &workload.tables {
-            while self.create(&table.name, table.shards).await.is_err() {
+            while self.create(table).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

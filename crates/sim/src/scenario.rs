@@ -24,6 +24,10 @@ pub struct Scenario {
     pub faults: Vec<(Kind, u64)>,
     /// Between two faults, milliseconds on average.
     pub fault_millis: u64,
+    /// The log of one group is compacted beyond so many bytes.
+    pub group_log_bytes: u64,
+    /// The state store is made durable so often, milliseconds.
+    pub persist_millis: u64,
 }
 
 /// All scenarios.
@@ -34,7 +38,10 @@ pub fn all() -> Vec<Scenario> {
         compaction(),
         restarts(),
         cuts(),
+        figure_8(),
+        stale_leaders(),
         tables(),
+        churn(),
         old_caches(),
         disks(),
         calm(),
@@ -56,6 +63,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
             tables: vec![WorkTable {
                 name: "work".to_owned(),
                 shards: 8,
+                replicas: 3,
             }],
             clients: 8,
             keys: 24,
@@ -74,6 +82,8 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         seconds: 60,
         faults: Vec::new(),
         fault_millis: 800,
+        group_log_bytes: 96 << 10,
+        persist_millis: 1_000,
     }
 }
 
@@ -124,11 +134,18 @@ fn compaction() -> Scenario {
             (Kind::SlowApply, 3),
         ],
         workload: Workload {
+            tables: vec![WorkTable {
+                name: "work".to_owned(),
+                shards: 3,
+                replicas: 3,
+            }],
             value_bytes: 8_000,
             puts: 0.6,
             think_millis: 60,
             ..base("", "").workload
         },
+        group_log_bytes: 6 << 10,
+        persist_millis: 200,
         ..base("compaction", "log compaction and snapshots racing restarts")
     }
 }
@@ -167,6 +184,69 @@ fn cuts() -> Scenario {
     }
 }
 
+fn figure_8() -> Scenario {
+    Scenario {
+        nodes: 5,
+        workload: Workload {
+            tables: vec![WorkTable {
+                name: "work".to_owned(),
+                shards: 2,
+                replicas: 5,
+            }],
+            keys: 4,
+            think_millis: 60,
+            value_bytes: 20,
+            ..base("", "").workload
+        },
+        faults: vec![
+            (Kind::PauseNode, 4),
+            (Kind::KillNode, 4),
+            (Kind::CutOffNode, 2),
+            (Kind::CutNodeFromNodes, 4),
+            (Kind::CutOneWay, 3),
+            (Kind::LoseMessages, 4),
+            (Kind::DelayMessages, 2),
+        ],
+        fault_millis: 250,
+        ..base(
+            "figure-8",
+            "leaders that change faster than entries are committed, five replicas",
+        )
+    }
+}
+
+fn stale_leaders() -> Scenario {
+    Scenario {
+        routers: 4,
+        workload: Workload {
+            tables: vec![WorkTable {
+                name: "work".to_owned(),
+                shards: 2,
+                replicas: 3,
+            }],
+            clients: 12,
+            keys: 2,
+            think_millis: 50,
+            value_bytes: 20,
+            eventual: 0.1,
+            ..base("", "").workload
+        },
+        faults: vec![
+            (Kind::PauseNode, 6),
+            (Kind::CutNodeFromNodes, 4),
+            (Kind::CutOneWay, 2),
+            (Kind::ClockDrift, 4),
+            (Kind::LoseMessages, 1),
+            (Kind::DelayMessages, 2),
+        ],
+        fault_millis: 500,
+        ..base(
+            "stale-leaders",
+            "leaders that were deposed while they were paused or cut off, and routers that still believe in them",
+        )
+    }
+}
+
 fn tables() -> Scenario {
     Scenario {
         workload: Workload {
@@ -187,6 +267,39 @@ fn tables() -> Scenario {
             (Kind::CutBothWays, 2),
         ],
         ..base("tables", "tables created and deleted under faults")
+    }
+}
+
+fn churn() -> Scenario {
+    Scenario {
+        nodes: 5,
+        routers: 3,
+        workload: Workload {
+            churners: 10,
+            clients: 1,
+            ..base("", "").workload
+        },
+        churn: Churn {
+            shards: 2,
+            names: 1,
+        },
+        faults: vec![
+            (Kind::KillNode, 4),
+            (Kind::PowerNode, 4),
+            (Kind::KillRouter, 3),
+            (Kind::PauseRouter, 3),
+            (Kind::PauseNode, 3),
+            (Kind::CutCoordination, 5),
+            (Kind::StopCoordination, 1),
+            (Kind::FlakyCoordination, 6),
+            (Kind::CutOffNode, 2),
+            (Kind::CutOneWay, 2),
+        ],
+        fault_millis: 1_200,
+        ..base(
+            "churn",
+            "many short-lived tables under few names, created and deleted under faults",
+        )
     }
 }
 
@@ -232,7 +345,7 @@ fn calm() -> Scenario {
 
 /// The scenario that a seed stands for: most of them are `everything`.
 pub fn of_seed(seed: u64) -> Scenario {
-    const ORDER: [&str; 12] = [
+    const ORDER: [&str; 16] = [
         "everything",
         "elections",
         "everything",
@@ -244,7 +357,11 @@ pub fn of_seed(seed: u64) -> Scenario {
         "everything",
         "disks",
         "old-caches",
+        "figure-8",
+        "stale-leaders",
         "everything",
+        "figure-8",
+        "stale-leaders",
     ];
     let name = ORDER[(seed % ORDER.len() as u64) as usize];
     named(name).unwrap_or_else(everything)

@@ -27,6 +27,8 @@ pub struct WorkTable {
     pub name: String,
     /// Its shards.
     pub shards: u32,
+    /// Replicas of each.
+    pub replicas: u32,
 }
 
 /// What the clients do.
@@ -198,8 +200,14 @@ impl Worker {
     }
 
     /// Creates a table.
-    pub async fn create(&self, name: &str, shards: u32) -> Result<(), Error> {
-        self.client.create_table(name, shards, 3).await.map(drop)
+    pub async fn create(&self, table: &WorkTable) -> Result<(), Error> {
+        let WorkTable {
+            name,
+            shards,
+            replicas,
+        } = table;
+        let created = self.client.create_table(name, *shards, *replicas);
+        created.await.map(drop)
     }
 
     /// Puts a value of its own. `incarnation` names the table in the history.

@@ -1,10 +1,13 @@
-//! No orphans (T3): at rest a node holds what its tables list for it, and nothing else.
+//! No orphans (T3): at rest a node holds what its tables list for it, and nothing else; of everything else it
+//! remembers no more than that it was destroyed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::ShardId;
+use storage::keys::{self, Key};
+use storage::meta::{ReplicaRecord, ReplicaState};
 use storage::snapshot::stored_shards;
-use storage::state::StateStore as _;
+use storage::state::{StateStore as _, StateView};
 
 use super::{Invariant, Rest};
 use crate::cluster::wanted_shards;
@@ -31,7 +34,34 @@ impl Invariant for NoOrphans {
                     disks.host.0
                 ));
             }
+            for (shard, state) in records(&*view)? {
+                let as_it_should = match state {
+                    ReplicaState::Hosted => wanted.contains_key(&shard),
+                    ReplicaState::Destroyed => !wanted.contains_key(&shard),
+                    ReplicaState::Building | ReplicaState::Destroying => false,
+                };
+                if !as_it_should {
+                    return Err(format!(
+                        "host {} remembers shard {shard} as {state:?}",
+                        disks.host.0
+                    ));
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// What a node remembers of its replicas.
+fn records(view: &dyn StateView) -> Result<BTreeMap<ShardId, ReplicaState>, String> {
+    let mut records = BTreeMap::new();
+    for entry in view.scan(&keys::replicas()) {
+        let (key, value) = entry.map_err(|error| error.to_string())?;
+        let key = Key::decode(&key).map_err(|error| error.to_string())?;
+        let record = ReplicaRecord::decode(&value).map_err(|error| error.to_string())?;
+        if let Key::Replica(shard) = key {
+            records.insert(shard, record.state);
+        }
+    }
+    Ok(records)
 }

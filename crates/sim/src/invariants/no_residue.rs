@@ -1,6 +1,9 @@
 //! No residue (T3): at rest the coordination store holds no table that is being created or deleted, no
-//! tombstone, and no leftovers of attempts.
+//! tombstone, and no leftovers of attempts, and each name there is the name of its table.
 
+use std::collections::BTreeSet;
+
+use coordination::tree::Node;
 use model::TableState;
 
 use super::{Invariant, Rest};
@@ -15,10 +18,17 @@ impl Invariant for NoResidue {
     }
 
     fn at_rest(&mut self, rest: &Rest<'_>) -> Result<(), String> {
+        let mut named = BTreeSet::new();
         for table in tables_of(rest.tree)? {
             if table.state != TableState::Available {
                 return Err(format!("at rest table {} is {:?}", table.name, table.state));
             }
+            named.insert(Node::Name(table.name).path());
+        }
+        let names = rest.tree.keys().filter(|path| path.starts_with("/names/"));
+        let names: BTreeSet<String> = names.cloned().collect();
+        if names != named {
+            return Err(format!("at rest there are {names:?}, and tables for {named:?}"));
         }
         let left = |path: &&String| {
             path.starts_with("/deleted/") || path.contains("/attempts/") || path.contains("/votes/")
