@@ -27,7 +27,7 @@
 //!
 //! # Time
 //!
-//! True time moves in steps of a millisecond. In each, what is due on the network and in the coordination
+//! True time moves in steps of two milliseconds. In each, what is due on the network and in the coordination
 //! store arrives, then every host lives for as much time as its own clock says has passed. Nothing that
 //! happens on one host in a step is seen by another in the same step, so the order of the hosts decides
 //! nothing.
@@ -64,4 +64,4 @@ pub mod trace;
 pub mod workload;
 
 /// Simulated time moves in steps of so many microseconds.
-pub const STEP_MICROS: u64 = 1_000;
+pub const STEP_MICROS: u64 = 2_000;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use history::{History, Violation};
 use serde::{Deserialize, Serialize};
 
 use crate::STEP_MICROS;
@@ -123,7 +122,7 @@ impl<'a> Run<'a> {
         }
         self.cluster.look_at_rest();
         self.check_broken()?;
-        self.check_history(&self.record.history())
+        self.check_history()
     }
 
     fn phase(&self) -> u8 {
@@ -199,13 +198,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn check_history(&self, history: &History) -> Result<(), Failure> {
-        let failure =
-            |violation: Violation| self.failure(violation.property, violation.to_string());
-        history::eventual::check(history).map_err(failure)?;
-        history::versions::check(history).map_err(failure)?;
-        history::linearizable::check(history).map_err(failure)?;
-        Ok(())
+    fn check_history(&self) -> Result<(), Failure> {
+        let (history, last) = (self.record.history(), self.record.last_state());
+        match history::check_all(&history, Some(&last)).into_iter().next() {
+            Some(violation) => Err(self.failure(violation.property, violation.to_string())),
+            None => Ok(()),
+        }
     }
 
     fn start_clients(&mut self) {
@@ -270,14 +268,18 @@ impl Worker {
         }
     }
 
-    /// Reads every key, however often that takes.
+    /// Reads every key, however often that takes, and keeps what it found as the last state of all.
     async fn read_all(&mut self, workload: &Workload) {
         for table in &workload.tables {
             for number in 0..workload.keys {
-                let name = &table.name;
-                while self.get(name, name, key_of(number), true).await.is_err() {
+                let (name, key) = (&table.name, key_of(number));
+                let found = loop {
+                    if let Ok(found) = self.get(name, name, key.clone(), true).await {
+                        break found;
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                };
+                self.keep_last(name, key, found);
             }
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Client, Consistency, Error};
 use environment::Environment;
+use history::durable::FinalState;
 use history::{Call, Condition, History, Outcome, Recorder, Refusal, Response, Token};
 use parking_lot::Mutex;
 
@@ -64,6 +65,7 @@ pub struct Record {
     trace: Trace,
     stop: Arc<AtomicBool>,
     successes: Arc<AtomicU64>,
+    last: Arc<Mutex<FinalState>>,
 }
 
 impl Record {
@@ -75,6 +77,7 @@ impl Record {
             trace,
             stop: Arc::default(),
             successes: Arc::default(),
+            last: Arc::default(),
         }
     }
 
@@ -95,6 +98,11 @@ impl Record {
     /// Operations so far.
     pub fn operations(&self) -> usize {
         self.recorder.lock().len()
+    }
+
+    /// What the keys held after everything.
+    pub fn last_state(&self) -> FinalState {
+        self.last.lock().clone()
     }
 
     /// All that was done.
@@ -276,7 +284,7 @@ impl Worker {
         incarnation: &str,
         key: Bytes,
         consistent: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<(Bytes, u64)>, Error> {
         let call = Call::Get {
             table: incarnation.to_owned(),
             key: key.clone(),
@@ -289,7 +297,10 @@ impl Worker {
             Consistency::Eventual
         };
         let answer = self.client.get(table, key, consistency).await;
-        let ended = answer.as_ref().map(drop).map_err(Clone::clone);
+        let found = answer
+            .as_ref()
+            .map(|item| item.as_ref().map(|item| (item.value.clone(), item.version)))
+            .map_err(Clone::clone);
         let outcome = match answer {
             Ok(Some(item)) => Outcome::Done(Response::Got {
                 value: item.value,
@@ -299,7 +310,13 @@ impl Worker {
             Err(_) => Outcome::Refused(Refusal::Other),
         };
         self.record.end(self.number, token, outcome);
-        ended
+        found
+    }
+
+    /// Keeps what a key held after everything.
+    pub fn keep_last(&self, table: &str, key: Bytes, found: Option<(Bytes, u64)>) {
+        let mut last = self.record.last.lock();
+        last.insert((table.to_owned(), key), found);
     }
 }
 

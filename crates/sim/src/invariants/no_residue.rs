@@ -28,7 +28,9 @@ impl Invariant for NoResidue {
         let names = rest.tree.keys().filter(|path| path.starts_with("/names/"));
         let names: BTreeSet<String> = names.cloned().collect();
         if names != named {
-            return Err(format!("at rest there are {names:?}, and tables for {named:?}"));
+            return Err(format!(
+                "at rest there are {names:?}, and tables for {named:?}"
+            ));
         }
         let left = |path: &&String| {
             path.starts_with("/deleted/") || path.contains("/attempts/") || path.contains("/votes/")

@@ -29,12 +29,10 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
     if let Some(tombstone) = tree.keys().find(|path| path.starts_with("/deleted/")) {
         return Some(format!("the tombstone {tombstone} is there"));
     }
-    let live = tree
-        .keys()
-        .filter(|path| path.starts_with("/nodes/"))
-        .count();
-    if live != cluster.nodes().len() {
-        return Some(format!("{live} nodes are registered"));
+    let live = tree.keys().filter(|path| path.starts_with("/nodes/"));
+    let live: Vec<&String> = live.collect();
+    if live.len() != cluster.nodes().len() {
+        return Some(format!("only these nodes are registered: {live:?}"));
     }
     let wanted = match wanted_shards(&tree) {
         Ok(wanted) => wanted,
