@@ -152,12 +152,10 @@ impl Keeper {
             tables: store.watch(&Node::Tables.path()).await?,
             members: store.watch(&Node::Members.path()).await?,
             deleted: store.watch(&Node::Deleted.path()).await?,
+            ourselves: store.watch(&Node::Live(self.member.id).path()).await?,
         };
         // Alive first: a copy of the directory is found out by that, before it could take the original's address.
-        let claim = registry::register_live_node(store, &self.live, PATIENCE);
-        let waiting =
-            "another process is registered as this node; it is waited for until its session ends";
-        patiently(&self.health, waiting, claim).await?;
+        self.claim(store).await?;
         registry::register_member(store, &self.member).await?;
         self.read_members(store).await?;
         self.read_tables(store, Change::Everything).await?;
@@ -177,8 +175,17 @@ impl Keeper {
                     change?;
                     self.converge(store).await?;
                 }
+                // Taken away by hand, or replaced by an earlier session's registration that has landed late and goes
+                // with that session. While we are here, so is it.
+                change = watches.ourselves.changed() => {
+                    change?;
+                    self.claim(store).await?;
+                    self.health.send_replace(Health::ready(""));
+                }
                 change = watches.members.changed() => {
                     change?;
+                    // The same holds for our own address.
+                    registry::register_member(store, &self.member).await?;
                     self.read_members(store).await?;
                 }
                 Some((table, answer)) = self.destroy.recv() => {
@@ -192,6 +199,14 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Registers this node as alive, unless this session has done so already.
+    async fn claim(&self, store: &dyn Coordination) -> Result<(), End> {
+        let claim = registry::register_live_node(store, &self.live, PATIENCE);
+        let waiting =
+            "another process is registered as this node; it is waited for until its session ends";
+        Ok(patiently(&self.health, waiting, claim).await?)
     }
 
     async fn read_members(&mut self, store: &dyn Coordination) -> Result<(), End> {
@@ -338,4 +353,5 @@ struct Watches {
     tables: Watch,
     members: Watch,
     deleted: Watch,
+    ourselves: Watch,
 }

@@ -127,3 +127,17 @@ async fn what_a_node_that_died_while_it_confirmed_has_left_is_cleared_away() {
         "a node that is away will find its tombstone"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_registration_was_taken_away_registers_again() {
+    let cluster = Cluster::start(1).await;
+    let owner = cluster.registrar_of(0).await.unwrap();
+    cluster.take_registration(0, None).await;
+    cluster.wait_until_registered_by(0, owner).await;
+    // What an earlier session of this process has sent lands late, and would go with that session.
+    let earlier = cluster.session().await;
+    cluster.take_registration(0, Some(&*earlier)).await;
+    cluster.wait_until_registered_by(0, owner).await;
+    earlier.close().await;
+    assert_eq!(cluster.registrar_of(0).await, Some(owner));
+}

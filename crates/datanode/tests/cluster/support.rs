@@ -16,7 +16,7 @@ use coordination::embedded::Embedded;
 use coordination::records::{DeletedRecord, Record as _};
 use coordination::registry;
 use coordination::tree::Node;
-use coordination::{Connect, CreateMode, Operation as Create};
+use coordination::{Connect, Coordination, CreateMode, Operation as Change, SharedCoordination};
 use datanode::{DataNodeService, Options};
 use model::{HashRange, KeyHash, NodeId, Shard, ShardId, Table, TableId, TableState};
 use tokio::time::{Instant, sleep};
@@ -83,6 +83,41 @@ impl Cluster {
         (told, node.address().to_string())
     }
 
+    /// Another session with the coordination store.
+    pub(crate) async fn session(&self) -> SharedCoordination {
+        self.coordination.connect().await.unwrap()
+    }
+
+    fn registration(&self, number: usize) -> String {
+        Node::Live(self.running[number].node_id()).path()
+    }
+
+    /// The session by which a node is registered as alive.
+    pub(crate) async fn registrar_of(&self, number: usize) -> Option<i64> {
+        let znode = self.session().await.get(&self.registration(number)).await;
+        znode.unwrap().map(|znode| znode.stat.ephemeral_owner)
+    }
+
+    pub(crate) async fn wait_until_registered_by(&self, number: usize, session: i64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.registrar_of(number).await != Some(session) {
+            assert!(Instant::now() < deadline, "it is not registered again");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Removes a node's registration, or replaces it by one of the same content.
+    pub(crate) async fn take_registration(&self, number: usize, by: Option<&dyn Coordination>) {
+        let path = self.registration(number);
+        let session = self.session().await;
+        let found = session.get(&path).await.unwrap().unwrap();
+        let mut operations = vec![Change::delete(path.clone(), found.stat.version)];
+        if by.is_some() {
+            operations.push(Change::create(path, found.data, CreateMode::Ephemeral));
+        }
+        by.unwrap_or(&*session).multi(operations).await.unwrap();
+    }
+
     fn data_dir(&self, number: usize) -> PathBuf {
         self.dir.path().join(format!("node-{number}"))
     }
@@ -138,9 +173,9 @@ impl Cluster {
         let parent_record = record.encode();
         let nodes = nodes.iter().map(|node| {
             let path = Node::Tombstone(table, *node).path();
-            Create::create(path, "", CreateMode::Persistent)
+            Change::create(path, "", CreateMode::Persistent)
         });
-        let parent_node = Create::create(parent.clone(), parent_record, CreateMode::Persistent);
+        let parent_node = Change::create(parent.clone(), parent_record, CreateMode::Persistent);
         let operations = std::iter::once(parent_node).chain(nodes).collect();
         session.multi(operations).await.unwrap();
         parent
