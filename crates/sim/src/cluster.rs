@@ -8,7 +8,7 @@
 
 mod disks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ use crate::dice::Dice;
 use crate::fabric::{Fabric, HostId};
 use crate::host::{Exit, Host};
 use crate::invariants::{Disks, Invariants, Rest};
-use crate::probe::{Probe, Tamper};
+use crate::probe::{Leaders, Probe, Tamper};
 use crate::scenario::Scenario;
 use crate::system;
 use crate::trace::Trace;
@@ -69,12 +69,16 @@ pub struct Cluster {
     pub ensemble: Ensemble,
     /// What is done to messages between replicas.
     pub tamper: Tamper,
+    /// Who was last seen to lead.
+    pub leaders: Leaders,
     /// What must hold.
     pub invariants: Invariants,
     /// What happened.
     pub trace: Trace,
     hosts: BTreeMap<HostId, Host>,
     disks: BTreeMap<HostId, NodeDisks>,
+    /// The nodes that have lost their log, and with it their part in every group that they were in.
+    without_log: BTreeSet<HostId>,
     processes: BTreeMap<HostId, u64>,
     last_process: u64,
     dice: Dice,
@@ -102,10 +106,12 @@ impl Cluster {
             fabric: Fabric::new(seed, trace.clone()),
             ensemble: Ensemble::new(seed, EnsembleOptions::default()),
             tamper: Tamper::new(Dice::new(seed, "messages")),
+            leaders: Leaders::default(),
             invariants: Invariants::default(),
             trace,
             hosts,
             disks,
+            without_log: BTreeSet::new(),
             processes: BTreeMap::new(),
             last_process: 0,
             dice,
@@ -187,7 +193,13 @@ impl Cluster {
 
     fn start_node(&mut self, id: HostId) {
         let process = self.new_process(id);
-        let probe = Probe::new(id, process, self.invariants.clone(), self.tamper.clone());
+        let probe = Probe::new(
+            id,
+            process,
+            self.invariants.clone(),
+            self.tamper.clone(),
+            self.leaders.clone(),
+        );
         let coordination = self.ensemble.client(u64::from(id.0), process);
         let (Some(host), Some(disks)) = (self.hosts.get_mut(&id), self.disks.get(&id)) else {
             return;
@@ -258,6 +270,36 @@ impl Cluster {
         self.look_at(id);
     }
 
+    /// Asks a host's process to end, as a service manager does.
+    pub fn ask_to_end(&self, id: HostId) {
+        if let Some(host) = self.hosts.get(&id) {
+            host.ask_to_end();
+        }
+    }
+
+    /// Loses the log of a node that is down, if it is the first one: a majority must keep its promises.
+    pub fn lose_log(&mut self, id: HostId) {
+        if self.is_up(id) || !self.without_log.is_empty() {
+            return;
+        }
+        if let Some(disks) = self.disks.get(&id)
+            && disks.lose_log().is_ok()
+        {
+            self.without_log.insert(id);
+            self.invariants.log_lost(id);
+        }
+    }
+
+    /// Whether a node has lost its log.
+    pub fn is_without_log(&self, id: HostId) -> bool {
+        self.without_log.contains(&id)
+    }
+
+    /// Shows the tables to the invariants, as they are in the coordination store.
+    pub fn look_at_tables(&self) {
+        self.invariants.tables(&self.ensemble.tree());
+    }
+
     /// Stops and continues a host's process.
     pub fn pause(&mut self, id: HostId, paused: bool) {
         if let Some(process) = self.processes.get(&id) {
@@ -285,6 +327,7 @@ impl Cluster {
         let disks: Vec<_> = self
             .disks
             .iter()
+            .filter(|(id, _)| !self.is_without_log(**id))
             .map(|(&id, d)| (id, d.disk(), d))
             .collect();
         let nodes: Vec<_> = disks
@@ -324,24 +367,32 @@ impl Cluster {
 }
 
 async fn run_node(options: datanode::Options, exit: Exit) {
-    match datanode::start(options).await {
-        Ok(service) => {
-            let reason = service.failed().await;
-            exit.with(reason);
-        }
-        Err(error) => exit.with(error.to_string()),
+    let service = match datanode::start(options).await {
+        Ok(service) => service,
+        Err(error) => return exit.with(error.to_string()),
+    };
+    tokio::select! {
+        biased;
+        reason = service.failed() => return exit.with(reason),
+        () = exit.asked() => {}
     }
+    service.shutdown().await;
+    exit.with(STOPPED);
 }
 
 async fn run_router(options: router::Options, exit: Exit) {
     match router::start(options).await {
         Ok(service) => {
-            std::future::pending::<()>().await;
-            drop(service);
+            exit.asked().await;
+            service.shutdown().await;
+            exit.with(STOPPED);
         }
         Err(error) => exit.with(error.to_string()),
     }
 }
+
+/// Why a process has ended that was asked to.
+const STOPPED: &str = "it was asked to";
 
 /// Small logs, so that they are compacted and followers need snapshots within seconds.
 fn tuning(scenario: &Scenario) -> Tuning {

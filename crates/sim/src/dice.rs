@@ -19,6 +19,7 @@ impl Dice {
     }
 
     /// Another generator, which follows from this one.
+    #[must_use]
     pub fn split(&mut self) -> Self {
         Self(StdRng::seed_from_u64(self.0.next_u64()))
     }

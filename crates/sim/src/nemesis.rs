@@ -3,6 +3,7 @@
 //! Faults begin at random moments, about one in a second, overlap, and end by themselves. Nothing is spared:
 //! all nodes may be dead at once, as long as no disk loses what was synced.
 
+mod hunt;
 mod kind;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use coordination::simulated::Faults;
 
+use self::hunt::Hunt;
 pub use self::kind::Kind;
 use crate::cluster::{CLIENTS, Cluster, Death};
 use crate::dice::Dice;
@@ -24,6 +26,7 @@ pub struct Nemesis {
     mean_micros: u64,
     next: u64,
     running: Vec<(u64, Undo)>,
+    hunt: Option<Hunt>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -33,6 +36,7 @@ enum Undo {
     Start(Vec<HostId>),
     Continue(HostId),
     Join(Vec<(HostId, HostId)>),
+    Hunt,
     Network,
     Messages,
     Speed(HostId),
@@ -53,6 +57,7 @@ impl Nemesis {
             mean_micros: mean_millis * 1000,
             next: 0,
             running: Vec::new(),
+            hunt: None,
             counts: BTreeMap::new(),
         }
     }
@@ -71,6 +76,9 @@ impl Nemesis {
             .collect();
         for (_, undo) in due {
             self.undo(cluster, undo);
+        }
+        if let Some(hunt) = &mut self.hunt {
+            hunt.go_on(cluster, &mut self.dice);
         }
         if now < self.next {
             return;
@@ -132,9 +140,24 @@ impl Nemesis {
                 cluster.kill(node, Death::Process);
                 self.until(cluster, 10, 6_000, Undo::Start(vec![node]));
             }
+            // What ends by itself is started again a second later.
+            Kind::StopNode => cluster.ask_to_end(node),
+            Kind::StopRouter => cluster.ask_to_end(router),
             Kind::PowerNode => {
                 cluster.kill(node, Death::Power);
                 self.until(cluster, 100, 8_000, Undo::Start(vec![node]));
+            }
+            Kind::LoseLog => {
+                cluster.kill(node, Death::Power);
+                cluster.lose_log(node);
+                self.until(cluster, 100, 3_000, Undo::Start(vec![node]));
+            }
+            Kind::HuntLeaders => {
+                let shards = cluster.leaders.shards();
+                if let Some(&shard) = self.dice.pick(&shards) {
+                    self.hunt = Some(Hunt::new(shard));
+                    self.until(cluster, 3_000, 15_000, Undo::Hunt);
+                }
             }
             Kind::PowerAll => {
                 for &node in &nodes {
@@ -259,7 +282,7 @@ impl Nemesis {
                 self.until(cluster, 2_000, 6_000, Undo::Kill(node));
             }
             Kind::ClockJump => {
-                let millis = self.dice.between(0, 90_000) as i64 - 45_000;
+                let millis = self.dice.between(0, 90_000).cast_signed() - 45_000;
                 if let Some(host) = cluster.host(any) {
                     host.clock().set_right();
                     host.clock().jump(millis);
@@ -275,6 +298,15 @@ impl Nemesis {
             Kind::CutCoordination => {
                 cluster.ensemble.cut(u64::from(server.0), true);
                 self.until(cluster, 100, 10_000, Undo::Coordination(server));
+            }
+            Kind::CutCoordinationWidely => {
+                let spared = self.dice.between(0, nodes.len() as u64 - 1) as usize;
+                let few = nodes.iter().enumerate().filter(|(at, _)| *at != spared);
+                let few = few.take(nodes.len() / 2 + 1).map(|(_, node)| *node);
+                for host in few.chain([router]) {
+                    cluster.ensemble.cut(u64::from(host.0), true);
+                    self.until(cluster, 8_000, 20_000, Undo::Coordination(host));
+                }
             }
             Kind::StopCoordination => {
                 cluster.ensemble.outage(true);
@@ -323,6 +355,11 @@ impl Nemesis {
             Undo::Join(pairs) => {
                 for (from, to) in pairs {
                     cluster.fabric.cut(from, to, false);
+                }
+            }
+            Undo::Hunt => {
+                if let Some(mut hunt) = self.hunt.take() {
+                    hunt.end(cluster);
                 }
             }
             Undo::Network => cluster.fabric.set_quality(Quality::default()),

@@ -60,12 +60,39 @@ impl Tamper {
     }
 }
 
+/// Who was last seen to be elected, by shard. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Leaders(Arc<Mutex<BTreeMap<ShardId, (u64, HostId)>>>);
+
+impl Leaders {
+    /// The shards that have had a leader.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.0.lock().keys().copied().collect()
+    }
+
+    /// The newest leader of a shard and its term.
+    pub fn of(&self, shard: ShardId) -> Option<(u64, HostId)> {
+        self.0.lock().get(&shard).copied()
+    }
+
+    fn look(&self, host: HostId, worker: &Worker) {
+        let mut leaders = self.0.lock();
+        for (shard, replica) in worker.replicas() {
+            let (term, known) = (replica.term().0, leaders.get(&shard));
+            if replica.role() == raft::Role::Leader && known.is_none_or(|known| known.0 < term) {
+                leaders.insert(shard, (term, host));
+            }
+        }
+    }
+}
+
 /// See the [module](self). One for each process.
 pub struct Probe {
     host: HostId,
     process: u64,
     invariants: Invariants,
     tamper: Tamper,
+    leaders: Leaders,
     held: Mutex<Held>,
 }
 
@@ -77,12 +104,19 @@ struct Held {
 
 impl Probe {
     /// For the worker of a process.
-    pub fn new(host: HostId, process: u64, invariants: Invariants, tamper: Tamper) -> Self {
+    pub fn new(
+        host: HostId,
+        process: u64,
+        invariants: Invariants,
+        tamper: Tamper,
+        leaders: Leaders,
+    ) -> Self {
         Self {
             host,
             process,
             invariants,
             tamper,
+            leaders,
             held: Mutex::default(),
         }
     }
@@ -133,6 +167,7 @@ impl datanode::Probe for Probe {
             outputs,
         };
         self.invariants.turned(&turn);
+        self.leaders.look(self.host, worker);
         self.tamper(outputs);
     }
 }

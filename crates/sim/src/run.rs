@@ -58,6 +58,8 @@ const SETUP: u64 = 120_000_000;
 const RECOVERY: u64 = 180_000_000;
 /// The disks are looked at so often.
 const LOOK: u64 = 5_000_000;
+/// The coordination store is looked at so often.
+const LOOK_AT_TABLES: u64 = 50_000;
 
 /// Carries out a run. Everything in it follows from the seed, if nothing was drawn on this thread before.
 pub fn run(seed: u64, scenario: &Scenario, print: bool) -> Report {
@@ -122,6 +124,9 @@ impl<'a> Run<'a> {
         }
         self.cluster.look_at_rest();
         self.check_broken()?;
+        if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &self.record.last_state()) {
+            return Err(self.failure("items-that-exist", unlike));
+        }
         self.check_history()
     }
 
@@ -136,6 +141,9 @@ impl<'a> Run<'a> {
         self.cluster.step();
         self.restart_what_ended();
         let now = self.cluster.now_micros();
+        if now % LOOK_AT_TABLES < STEP_MICROS {
+            self.cluster.look_at_tables();
+        }
         if now % LOOK < STEP_MICROS {
             for node in self.cluster.nodes() {
                 self.cluster.look_at(node);
@@ -189,6 +197,9 @@ impl<'a> Run<'a> {
     fn check_broken(&self) -> Result<(), Failure> {
         if let Some(panic) = panics::first() {
             return Err(self.failure("no-panic", panic));
+        }
+        if let Some(complaint) = self.record.complaint() {
+            return Err(self.failure("tables-as-confirmed", complaint));
         }
         if let Some(broken) = self.cluster.invariants.broken() {
             let events = self.cluster.trace.last();

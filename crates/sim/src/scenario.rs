@@ -44,6 +44,7 @@ pub fn all() -> Vec<Scenario> {
         churn(),
         old_caches(),
         disks(),
+        lost_log(),
         calm(),
     ]
 }
@@ -78,6 +79,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         churn: Churn {
             shards: 3,
             names: 2,
+            races: 0.2,
         },
         seconds: 60,
         faults: Vec::new(),
@@ -89,7 +91,14 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
 
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
-        Kind::PowerAll | Kind::KillAll | Kind::CutMajority | Kind::StopCoordination => 1,
+        // For a scenario of its own: the node serves nothing any more.
+        Kind::LoseLog => 0,
+        Kind::PowerAll
+        | Kind::KillAll
+        | Kind::CutMajority
+        | Kind::HuntLeaders
+        | Kind::CutCoordinationWidely
+        | Kind::StopCoordination => 1,
         _ => 3,
     };
     Scenario {
@@ -102,6 +111,7 @@ fn elections() -> Scenario {
     Scenario {
         faults: vec![
             (Kind::KillNode, 3),
+            (Kind::StopNode, 3),
             (Kind::PowerNode, 3),
             (Kind::PauseNode, 6),
             (Kind::CutOffNode, 3),
@@ -186,31 +196,28 @@ fn cuts() -> Scenario {
 
 fn figure_8() -> Scenario {
     Scenario {
-        nodes: 5,
         workload: Workload {
             tables: vec![WorkTable {
                 name: "work".to_owned(),
-                shards: 2,
-                replicas: 5,
+                shards: 4,
+                replicas: 3,
             }],
-            keys: 4,
-            think_millis: 60,
+            keys: 16,
+            think_millis: 150,
             value_bytes: 20,
             ..base("", "").workload
         },
         faults: vec![
-            (Kind::PauseNode, 4),
-            (Kind::KillNode, 4),
-            (Kind::CutOffNode, 2),
-            (Kind::CutNodeFromNodes, 4),
-            (Kind::CutOneWay, 3),
-            (Kind::LoseMessages, 4),
-            (Kind::DelayMessages, 2),
+            (Kind::HuntLeaders, 10),
+            (Kind::PauseNode, 1),
+            (Kind::KillNode, 1),
+            (Kind::LoseMessages, 1),
+            (Kind::DelayMessages, 1),
         ],
-        fault_millis: 250,
+        fault_millis: 2_000,
         ..base(
             "figure-8",
-            "leaders that change faster than entries are committed, five replicas",
+            "leaders that are cut off one after the other, as soon as they are elected",
         )
     }
 }
@@ -258,6 +265,8 @@ fn tables() -> Scenario {
             (Kind::KillNode, 3),
             (Kind::PowerNode, 2),
             (Kind::KillRouter, 5),
+            (Kind::StopRouter, 2),
+            (Kind::StopNode, 2),
             (Kind::PauseRouter, 4),
             (Kind::PauseNode, 2),
             (Kind::CutCoordination, 4),
@@ -282,6 +291,7 @@ fn churn() -> Scenario {
         churn: Churn {
             shards: 2,
             names: 1,
+            races: 0.2,
         },
         faults: vec![
             (Kind::KillNode, 4),
@@ -313,6 +323,7 @@ fn old_caches() -> Scenario {
         faults: vec![
             (Kind::PauseRouter, 6),
             (Kind::CutCoordination, 6),
+            (Kind::CutCoordinationWidely, 2),
             (Kind::FlakyCoordination, 3),
             (Kind::PauseNode, 2),
             (Kind::KillNode, 2),
@@ -320,6 +331,24 @@ fn old_caches() -> Scenario {
             (Kind::StallingNetwork, 3),
         ],
         ..base("old-caches", "routers whose caches are old")
+    }
+}
+
+fn lost_log() -> Scenario {
+    Scenario {
+        faults: vec![
+            (Kind::LoseLog, 1),
+            (Kind::KillNode, 3),
+            (Kind::PowerNode, 3),
+            (Kind::PauseNode, 3),
+            (Kind::CutNodeFromNodes, 3),
+            (Kind::CutOneWay, 2),
+        ],
+        fault_millis: 1_500,
+        ..base(
+            "lost-log",
+            "a node whose log is lost while the rest of its data stays",
+        )
     }
 }
 
@@ -345,23 +374,27 @@ fn calm() -> Scenario {
 
 /// The scenario that a seed stands for: most of them are `everything`.
 pub fn of_seed(seed: u64) -> Scenario {
-    const ORDER: [&str; 16] = [
+    const ORDER: [&str; 20] = [
         "everything",
         "elections",
-        "everything",
         "compaction",
         "tables",
         "everything",
         "restarts",
         "cuts",
-        "everything",
+        "churn",
         "disks",
         "old-caches",
-        "figure-8",
-        "stale-leaders",
         "everything",
         "figure-8",
         "stale-leaders",
+        "compaction",
+        "lost-log",
+        "tables",
+        "everything",
+        "figure-8",
+        "stale-leaders",
+        "old-caches",
     ];
     let name = ORDER[(seed % ORDER.len() as u64) as usize];
     named(name).unwrap_or_else(everything)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use sim::nemesis::Kind;
 use sim::run::Report;
 
 use crate::Arguments;
@@ -39,7 +40,11 @@ impl Summary {
             operations: 0,
             confirmed: 0,
             begun: 0,
-            faults: BTreeMap::new(),
+            // Those that never happened are shown, too.
+            faults: Kind::ALL
+                .iter()
+                .map(|kind| (kind.name().to_owned(), 0))
+                .collect(),
             failed: Vec::new(),
             took: Duration::ZERO,
         }

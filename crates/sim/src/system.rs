@@ -76,7 +76,7 @@ unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> is
             std::slice::from_raw_parts_mut(buffer, length)
         };
         if fill(bytes) {
-            return length as isize;
+            return length.cast_signed();
         }
     }
     // SAFETY: the caller promises so.
@@ -103,8 +103,8 @@ unsafe extern "C" fn clock_gettime(
     }
     let micros = MICROS.try_with(Cell::get).unwrap_or(0);
     let reading = libc::timespec {
-        tv_sec: (EPOCH_SECONDS + micros / 1_000_000) as libc::time_t,
-        tv_nsec: (micros % 1_000_000 * 1000) as libc::c_long,
+        tv_sec: (EPOCH_SECONDS + micros / 1_000_000).cast_signed(),
+        tv_nsec: (micros % 1_000_000 * 1000).cast_signed(),
     };
     // SAFETY: the caller promises so.
     unsafe { time.write(reading) };

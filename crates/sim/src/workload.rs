@@ -66,6 +66,7 @@ pub struct Record {
     stop: Arc<AtomicBool>,
     successes: Arc<AtomicU64>,
     last: Arc<Mutex<FinalState>>,
+    complaint: Arc<Mutex<Option<String>>>,
 }
 
 impl Record {
@@ -78,7 +79,17 @@ impl Record {
             stop: Arc::default(),
             successes: Arc::default(),
             last: Arc::default(),
+            complaint: Arc::default(),
         }
+    }
+
+    /// What a client has seen that must not be, and the history doesn't show.
+    pub fn complaint(&self) -> Option<String> {
+        self.complaint.lock().clone()
+    }
+
+    fn complain(&self, what: String) {
+        self.complaint.lock().get_or_insert(what);
     }
 
     /// The clients end after what they are at.
@@ -132,6 +143,8 @@ impl Record {
 pub struct Worker {
     number: u64,
     client: Client,
+    /// One for each router, which asks that one only.
+    each_router: Vec<Client>,
     record: Record,
     dice: Dice,
     values: u64,
@@ -152,6 +165,14 @@ impl Worker {
             environment: environment.clone(),
             ..client::Options::default()
         };
+        let others = routers.iter().filter_map(|router| {
+            let options = client::Options {
+                data_timeout: Duration::from_secs(1),
+                ..options.clone()
+            };
+            Client::with_options(vec![router.clone()], &options).ok()
+        });
+        let each_router = others.collect();
         let mut routers = routers.to_vec();
         let first = number as usize % routers.len().max(1);
         routers.rotate_left(first);
@@ -159,6 +180,7 @@ impl Worker {
         Some(Self {
             number,
             client,
+            each_router,
             record,
             dice,
             values: 0,

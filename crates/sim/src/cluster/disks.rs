@@ -51,6 +51,15 @@ impl NodeDisks {
         *self.doomed.lock() = true;
     }
 
+    /// Removes the log, for good.
+    pub(super) fn lose_log(&self) -> std::io::Result<()> {
+        let (disk, dir) = (self.disk(), Path::new("/data/log"));
+        for name in disk.list(dir)? {
+            disk.remove(&dir.join(name))?;
+        }
+        disk.sync_dir(dir)
+    }
+
     /// How a process ended that ended by itself.
     pub(super) fn death(&self) -> Death {
         if *self.doomed.lock() {

@@ -229,7 +229,7 @@ impl Fabric {
                 Event::Deliver(pipe) => state.deliver(pipe, &mut wakers),
                 Event::Break(pipe) => state.broken(pipe, &mut wakers),
                 Event::Connect(connecting) => {
-                    self.connect_event(&mut state, connecting, &mut wakers)
+                    self.connect_event(&mut state, connecting, &mut wakers);
                 }
             }
         }

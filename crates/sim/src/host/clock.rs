@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::system::EPOCH_SECONDS;
 
 /// The wall clocks start here, milliseconds since the Unix epoch.
-const EPOCH_MILLIS: i64 = EPOCH_SECONDS as i64 * 1000;
+const EPOCH_MILLIS: i64 = EPOCH_SECONDS.cast_signed() * 1000;
 
 /// See the [module](self). Clones are the same clock.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Clock for HostClock {
     fn now(&self) -> Now {
         let reading = self.reading.lock();
         let monotonic_millis = reading.nanos / 1_000_000;
-        let wall = EPOCH_MILLIS + reading.offset + monotonic_millis as i64;
+        let wall = EPOCH_MILLIS + reading.offset + monotonic_millis.cast_signed();
         Now {
             monotonic_millis,
             wall_millis: wall.max(0) as u64,

@@ -15,6 +15,7 @@ use std::time::Duration;
 use environment::{Environment, Offload};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 
 pub use self::clock::HostClock;
 use self::stages::Stages;
@@ -62,18 +63,26 @@ struct Process {
     exit: Exit,
 }
 
-/// Where a process says that it has ended, and why.
+/// Where a process says that it has ended, and why, and is told that it should.
 #[derive(Clone, Default)]
-pub struct Exit(Arc<Mutex<Option<String>>>);
+pub struct Exit {
+    reason: Arc<Mutex<Option<String>>>,
+    asked: Arc<Notify>,
+}
 
 impl Exit {
     /// The process ends.
     pub fn with(&self, reason: impl Into<String>) {
-        self.0.lock().get_or_insert(reason.into());
+        self.reason.lock().get_or_insert(reason.into());
+    }
+
+    /// Waits until the process is asked to end (SIGTERM).
+    pub async fn asked(&self) {
+        self.asked.notified().await;
     }
 
     fn reason(&self) -> Option<String> {
-        self.0.lock().clone()
+        self.reason.lock().clone()
     }
 }
 
@@ -142,6 +151,13 @@ impl Host {
             moved_millis: self.clock.monotonic_millis(),
             exit,
         });
+    }
+
+    /// Asks the process to end (SIGTERM). It says when it has.
+    pub fn ask_to_end(&self) {
+        if let Some(process) = &self.process {
+            process.exit.asked.notify_one();
+        }
     }
 
     /// Ends the process at once, wherever it is. Its network and its coordination must have been ended

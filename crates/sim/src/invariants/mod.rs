@@ -13,13 +13,16 @@
 //! | [`replicas_equal`] | state machine replication | every crash, every few seconds, at rest |
 //! | [`replicas_run`] | nothing stops without a reason | every turn |
 //! | [`bounded`] | memory and log | every second |
+//! | [`available_has_led`], [`deletion_is_final`] | tables T1, T3 | several times in a second |
 //! | [`no_orphans`], [`no_residue`] | tables T3 | at rest |
 //!
 //! Confirmed writes, linearizability and the like are properties of the clients' history: crate `history`.
 
 mod acknowledged_is_durable;
 mod applied_with_data;
+mod available_has_led;
 mod bounded;
+mod deletion_is_final;
 mod election_safety;
 mod leader_append_only;
 mod leader_completeness;
@@ -95,6 +98,14 @@ pub trait Invariant: Send {
     /// A fault was put into a node's disks: what follows of that is no violation.
     fn disturbed(&mut self, _host: HostId) {}
 
+    /// A node has lost its log: from now on its replicas must not run.
+    fn log_lost(&mut self, _host: HostId) {}
+
+    /// Looks at the coordination store, several times in a second.
+    fn tables(&mut self, _tree: &BTreeMap<String, coordination::Znode>) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Looks at the cluster at rest.
     fn at_rest(&mut self, _rest: &Rest<'_>) -> Result<(), String> {
         Ok(())
@@ -135,6 +146,8 @@ impl Default for Invariants {
             Box::new(replicas_equal::ReplicasEqual::default()),
             Box::new(replicas_run::ReplicasRun::default()),
             Box::new(bounded::Bounded),
+            Box::new(available_has_led::AvailableHasLed::default()),
+            Box::new(deletion_is_final::DeletionIsFinal::default()),
             Box::new(no_orphans::NoOrphans),
             Box::new(no_residue::NoResidue),
         ];
@@ -175,6 +188,19 @@ impl Invariants {
             invariant.disturbed(host);
             Ok(())
         });
+    }
+
+    /// See [`Invariant::log_lost`].
+    pub fn log_lost(&self, host: HostId) {
+        self.each(|invariant| {
+            invariant.log_lost(host);
+            Ok(())
+        });
+    }
+
+    /// See [`Invariant::tables`].
+    pub fn tables(&self, tree: &BTreeMap<String, coordination::Znode>) {
+        self.each(|invariant| invariant.tables(tree));
     }
 
     /// See [`Invariant::at_rest`].

@@ -1,5 +1,5 @@
 //! No residue (T3): at rest the coordination store holds no table that is being created or deleted, no
-//! tombstone, and no leftovers of attempts, and each name there is the name of its table.
+//! tombstone, and each name there is the name of its table.
 
 use std::collections::BTreeSet;
 
@@ -18,24 +18,21 @@ impl Invariant for NoResidue {
     }
 
     fn at_rest(&mut self, rest: &Rest<'_>) -> Result<(), String> {
-        let mut named = BTreeSet::new();
+        let mut expected = BTreeSet::new();
         for table in tables_of(rest.tree)? {
             if table.state != TableState::Available {
                 return Err(format!("at rest table {} is {:?}", table.name, table.state));
             }
-            named.insert(Node::Name(table.name).path());
+            expected.insert(Node::Name(table.name).path());
         }
         let names = rest.tree.keys().filter(|path| path.starts_with("/names/"));
         let names: BTreeSet<String> = names.cloned().collect();
-        if names != named {
+        if names != expected {
             return Err(format!(
-                "at rest there are {names:?}, and tables for {named:?}"
+                "at rest there are {names:?}, and tables for {expected:?}"
             ));
         }
-        let left = |path: &&String| {
-            path.starts_with("/deleted/") || path.contains("/attempts/") || path.contains("/votes/")
-        };
-        match rest.tree.keys().find(left) {
+        match rest.tree.keys().find(|path| path.starts_with("/deleted/")) {
             Some(path) => Err(format!("at rest {path} is left in the coordination store")),
             None => Ok(()),
         }

@@ -10,6 +10,8 @@ use crate::fabric::HostId;
 #[derive(Default)]
 pub(super) struct ReplicasRun {
     excused: BTreeSet<HostId>,
+    /// Those that have lost their log: what was in it must not run.
+    without_log: BTreeSet<HostId>,
 }
 
 impl Invariant for ReplicasRun {
@@ -18,7 +20,7 @@ impl Invariant for ReplicasRun {
     }
 
     fn turned(&mut self, turn: &Turn<'_>) -> Result<(), String> {
-        if self.excused.contains(&turn.host) {
+        if self.excused.contains(&turn.host) || self.without_log.contains(&turn.host) {
             return Ok(());
         }
         match turn.outputs.stopped.first() {
@@ -32,6 +34,10 @@ impl Invariant for ReplicasRun {
 
     fn disturbed(&mut self, host: HostId) {
         self.excused.insert(host);
+    }
+
+    fn log_lost(&mut self, host: HostId) {
+        self.without_log.insert(host);
     }
 
     fn crashed(&mut self, host: HostId) {

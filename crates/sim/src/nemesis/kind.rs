@@ -26,6 +26,8 @@ macro_rules! kinds {
 kinds! {
     /// A data node is killed and started again.
     KillNode = "node killed",
+    /// A data node is asked to end, hands its leaderships over and is started again.
+    StopNode = "node stopped",
     /// A data node's machine loses its power.
     PowerNode = "power of a node",
     /// All data nodes' machines lose their power.
@@ -34,10 +36,17 @@ kinds! {
     KillAll = "all processes killed",
     /// The power goes in the middle of something that a disk does.
     DoomDisk = "power during a write",
+    /// A data node's log is lost while it is down; its identity and its state stay. Once in a run.
+    LoseLog = "log lost",
+    /// For some seconds, whoever is elected to lead a shard is cut off from the other nodes soon afterwards,
+    /// until the next one is.
+    HuntLeaders = "leaders hunted",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
     /// A router is killed and started again.
     KillRouter = "router killed",
+    /// A router is asked to end and is started again.
+    StopRouter = "router stopped",
     /// A router is stopped for a while, and goes on.
     PauseRouter = "router paused",
     /// One host does not hear another.
@@ -80,6 +89,8 @@ kinds! {
     ClockDrift = "clock drift",
     /// A host does not hear the coordination store.
     CutCoordination = "coordination cut",
+    /// A majority of the nodes and a router don't hear the coordination store for longer than sessions live.
+    CutCoordinationWidely = "coordination cut widely",
     /// The coordination store has no majority.
     StopCoordination = "coordination stopped",
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,

@@ -1,13 +1,16 @@
 //! Whether the cluster is at rest: every node is registered and holds what its tables list, all replicas of a
 //! shard have applied the same, and nothing is being created or deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{NodeId, ShardId, TableState};
+use history::durable::FinalState;
+use model::{NodeId, ShardId, TableId, TableState};
+use storage::keys::{self, Key};
 use storage::snapshot::load_meta;
 use storage::state::StateStore as _;
 
 use crate::cluster::{Cluster, tables_of, wanted_shards};
+use crate::fabric::HostId;
 
 /// See the [module](self).
 pub(super) fn is_at_rest(cluster: &Cluster) -> bool {
@@ -39,6 +42,7 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
         Err(error) => return Some(error),
     };
     let mut found: BTreeMap<ShardId, Vec<u64>> = BTreeMap::new();
+    let mut stopped: BTreeMap<ShardId, usize> = BTreeMap::new();
     for node in cluster.nodes() {
         let Some(disks) = cluster.disks(node) else {
             continue;
@@ -46,18 +50,83 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
         let view = disks.store().view();
         for &shard in wanted.keys() {
             if let Ok(Some((_, meta))) = load_meta(&*view, shard) {
-                found.entry(shard).or_default().push(meta.applied_index);
+                if cluster.is_without_log(node) {
+                    *stopped.entry(shard).or_default() += 1;
+                } else {
+                    found.entry(shard).or_default().push(meta.applied_index);
+                }
             }
         }
     }
-    wanted
-        .iter()
-        .find_map(|(shard, nodes)| unequal(*shard, nodes, found.get(shard)))
+    wanted.iter().find_map(|(shard, nodes)| {
+        let stopped = stopped.get(shard).copied().unwrap_or_default();
+        unequal(*shard, nodes, stopped, found.get(shard))
+    })
 }
 
-fn unequal(shard: ShardId, nodes: &[NodeId], found: Option<&Vec<u64>>) -> Option<String> {
+fn unequal(
+    shard: ShardId,
+    nodes: &[NodeId],
+    stopped: usize,
+    found: Option<&Vec<u64>>,
+) -> Option<String> {
     let found = found.cloned().unwrap_or_default();
     let equal = found.windows(2).all(|pair| pair[0] == pair[1]);
-    (found.len() != nodes.len() || !equal)
+    (found.len() + stopped != nodes.len() || !equal)
         .then(|| format!("shard {shard} of {nodes:?} has applied {found:?}"))
+}
+
+/// What each store has that the clients did not read, or the other way round: at rest it holds the items that
+/// exist, and nothing in the place of those that don't.
+pub(super) fn unlike_what_was_read(cluster: &Cluster, read: &FinalState) -> Option<String> {
+    let tree = cluster.ensemble.tree();
+    let tables = tables_of(&tree).ok()?;
+    let mut expected: BTreeMap<TableId, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for ((name, key), found) in read {
+        if let Some(table) = tables.iter().find(|table| table.name.as_str() == name) {
+            let keys = expected.entry(table.id).or_default();
+            if found.is_some() {
+                keys.insert(key.to_vec());
+            }
+        }
+    }
+    let nodes = cluster.nodes().into_iter();
+    let nodes: Vec<_> = nodes
+        .filter(|node| !cluster.is_without_log(*node))
+        .collect();
+    for table in tables
+        .iter()
+        .filter(|table| expected.contains_key(&table.id))
+    {
+        for (shard, _) in table.shard_ids() {
+            for &node in &nodes {
+                for key in items_of(cluster, node, shard)? {
+                    if !expected[&table.id].contains(&key) {
+                        return Some(format!(
+                            "host {} has something for {:?} in shard {shard}, which clients don't find",
+                            node.0,
+                            String::from_utf8_lossy(&key)
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The keys under which a node's store has anything in a shard.
+fn items_of(cluster: &Cluster, node: HostId, shard: ShardId) -> Option<Vec<Vec<u8>>> {
+    let view = cluster.disks(node)?.store().view();
+    let Ok(Some((generation, _))) = load_meta(&*view, shard) else {
+        return Some(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in view.scan(&keys::items(shard, generation)) {
+        let (key, _) = entry.ok()?;
+        if let Ok(Key::Item { key, .. }) = Key::decode(&key) {
+            found.push(key.partition.to_vec());
+        }
+    }
+    Some(found)
 }

@@ -1,9 +1,18 @@
 //! Tables that come and go. Each churner has names of its own, so that it knows which incarnation of a table
-//! it works on; what it can't know, because an answer was lost, it finds out by asking.
+//! it works on, and whether there is one.
+//!
+//! ```text
+//! create ├────┤ confirmed      → every router finds the table
+//!               work
+//! delete          ├────┤ confirmed     → no router serves the table any more
+//! ```
+//!
+//! What it can't know, because an answer was lost, it finds out by asking. But a request whose answer was lost
+//! may still be under way, and do its work late; so the name is given up after that.
 
 use std::time::Duration;
 
-use client::Reason;
+use client::{Client, Consistency, Error, Reason};
 
 use super::{Worker, key_of};
 
@@ -14,48 +23,114 @@ pub struct Churn {
     pub shards: u32,
     /// Names that it uses in turn.
     pub names: u64,
+    /// The share of the tables that are deleted while they are being created.
+    pub races: f64,
 }
 
 /// Creates a table, works on it, deletes it, and again.
 pub async fn churn(mut worker: Worker, what: Churn) {
+    let mut given_up = 0;
     for round in 0.. {
         if worker.record.stopped() {
             return;
         }
-        let name = format!("churn-{}-{}", worker.number, round % what.names);
+        let name = format!("churn-{}-{}", worker.number, given_up + round % what.names);
         let incarnation = format!("{name}#{round}");
-        if !create(&mut worker, &name, what.shards).await {
+        let mut certain = true;
+        if worker.dice.chance(what.races) {
+            certain = race(&mut worker, &name, what.shards).await;
+        } else if create(&mut worker, &name, what.shards, &mut certain).await {
+            if certain {
+                found_everywhere(&worker, &name).await;
+            }
+            work(&mut worker, &name, &incarnation).await;
+        } else {
+            given_up += what.names;
             continue;
         }
-        for number in 0..worker.dice.between(1, 12) {
-            let key = key_of(number % 4);
-            if worker.dice.chance(0.6) {
-                let _ = worker.put(&name, &incarnation, key, 200).await;
-            } else {
-                let _ = worker.get(&name, &incarnation, key, true).await;
-            }
+        if delete(&mut worker, &name, &mut certain).await && certain {
+            served_nowhere(&mut worker, &name).await;
         }
-        delete(&mut worker, &name).await;
+        if !certain {
+            given_up += what.names;
+        }
     }
 }
 
-/// Creates the table, however often that takes.
-async fn create(worker: &mut Worker, name: &str, shards: u32) -> bool {
+async fn work(worker: &mut Worker, name: &str, incarnation: &str) {
+    for number in 0..worker.dice.between(1, 12) {
+        let key = key_of(number % 4);
+        if worker.dice.chance(0.6) {
+            let _ = worker.put(name, incarnation, key, 200).await;
+        } else {
+            let _ = worker.get(name, incarnation, key, true).await;
+        }
+    }
+}
+
+/// Every router finds a table whose creation was confirmed. It need not be able to serve it now.
+async fn found_everywhere(worker: &Worker, name: &str) {
+    let asked = worker.each_router.iter();
+    let asked = asked.map(|client| client.get(name, key_of(0), Consistency::Strong));
+    for (router, answer) in futures::future::join_all(asked)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        if let Err(error) = answer
+            && error.reason() == Some(Reason::TableNotFound)
+        {
+            let what =
+                format!("the creation of {name} was confirmed, and router {router} says: {error}");
+            worker.record.complain(what);
+        }
+    }
+}
+
+/// No router serves a table whose deletion was confirmed.
+async fn served_nowhere(worker: &mut Worker, name: &str) {
+    let value = worker.value(20);
+    let asked = worker
+        .each_router
+        .iter()
+        .map(|client| use_it(client, name, value.clone()));
+    for (router, served) in futures::future::join_all(asked)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        if served {
+            let what = format!(
+                "the deletion of {name} was confirmed, and router {router} still serves it"
+            );
+            worker.record.complain(what);
+        }
+    }
+}
+
+async fn use_it(client: &Client, name: &str, value: bytes::Bytes) -> bool {
+    let (put, got) = futures::join!(
+        client.put(name, key_of(0), value),
+        client.get(name, key_of(0), Consistency::Strong)
+    );
+    put.is_ok() || got.is_ok()
+}
+
+/// Creates the table, however often that takes. What came of it is not `certain` if an answer was lost.
+async fn create(worker: &mut Worker, name: &str, shards: u32, certain: &mut bool) -> bool {
     while !worker.record.stopped() {
         match worker.client.create_table(name, shards, 3).await {
             Ok(_) => return true,
             Err(error) => {
-                let reason = error.reason();
                 let now = worker.record.time.micros();
                 worker
                     .record
                     .trace
                     .say(now, || format!("{name} is not created: {error}"));
                 // It may have come to be, whole or half, when the answer was lost: begin anew.
-                if reason == Some(Reason::TableAlreadyExists)
-                    || error.reason().is_some_and(|r| !r.certainly_not_applied())
-                {
-                    delete(worker, name).await;
+                if is_doubtful(&error) || error.reason() == Some(Reason::TableAlreadyExists) {
+                    *certain = false;
+                    delete(worker, name, certain).await;
                 }
             }
         }
@@ -64,13 +139,30 @@ async fn create(worker: &mut Worker, name: &str, shards: u32) -> bool {
     false
 }
 
+/// Creates the table and deletes it while that is going on. True: both have ended, with certainty.
+async fn race(worker: &mut Worker, name: &str, shards: u32) -> bool {
+    let millis = worker.dice.between(0, 2_000);
+    let (client, other) = (&worker.client, worker.dice.pick(&worker.each_router));
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        match other {
+            Some(other) => other.delete_table(name).await.err(),
+            None => None,
+        }
+    };
+    let (created, deleted) = futures::join!(client.create_table(name, shards, 3), later);
+    let errors = created.err().into_iter().chain(deleted);
+    !errors.into_iter().any(|error| is_doubtful(&error))
+}
+
 /// Deletes the table and makes sure that it is gone.
-async fn delete(worker: &mut Worker, name: &str) {
+async fn delete(worker: &mut Worker, name: &str, certain: &mut bool) -> bool {
     while !worker.record.stopped() {
         match worker.client.delete_table(name).await {
-            Ok(()) => return,
-            Err(error) if error.reason() == Some(Reason::TableNotFound) => return,
+            Ok(()) => return true,
+            Err(error) if error.reason() == Some(Reason::TableNotFound) => return true,
             Err(error) => {
+                *certain &= !is_doubtful(&error);
                 let now = worker.record.time.micros();
                 worker
                     .record
@@ -80,6 +172,12 @@ async fn delete(worker: &mut Worker, name: &str) {
         }
         pause(worker).await;
     }
+    false
+}
+
+/// Whether what was asked for may still happen.
+fn is_doubtful(error: &Error) -> bool {
+    !error.certainly_not_applied()
 }
 
 async fn pause(worker: &mut Worker) {
