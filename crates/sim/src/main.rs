@@ -17,6 +17,7 @@ use clap::Parser;
 /// Without --scenario the seed decides which one a run is. Exits with 1 if a property was violated, 2 if the
 /// arguments make no sense.
 #[derive(Debug, Clone, Parser)]
+#[allow(clippy::struct_excessive_bools)] // Flags.
 #[command(name = "sim", version)]
 pub(crate) struct Arguments {
     /// How many seeds to run.

@@ -10,7 +10,7 @@ use crate::system::EPOCH_SECONDS;
 /// The wall clocks start here, milliseconds since the Unix epoch.
 const EPOCH_MILLIS: i64 = EPOCH_SECONDS.cast_signed() * 1000;
 
-/// See the [module](self). Clones are the same clock.
+/// The clocks of one host. Clones are the same clocks.
 #[derive(Debug, Clone)]
 pub struct HostClock {
     reading: Arc<Mutex<Reading>>,

@@ -2,19 +2,19 @@
 //!
 //! | property | from | looked at |
 //! |---|---|---|
-//! | [`election_safety`] | Raft §5.2 | every turn |
-//! | [`one_vote`] | Raft §5.2, §5.4 | every vote that is sent |
-//! | [`leader_append_only`] | Raft §5.3 | every write to the log |
-//! | [`log_matching`] | Raft §5.3 | every write to the log |
-//! | [`leader_completeness`] | Raft §5.4 | every leader's first turn |
-//! | [`state_machine_safety`] | Raft §5.4.3 | every entry that is applied |
-//! | [`acknowledged_is_durable`] | Raft §5.3, figure 2 | every start of a node |
-//! | [`applied_with_data`] | etcd 3.5's data inconsistency | every crash, every few seconds, at rest |
-//! | [`replicas_equal`] | state machine replication | every crash, every few seconds, at rest |
-//! | [`replicas_run`] | nothing stops without a reason | every turn |
-//! | [`bounded`] | memory and log | every second |
-//! | [`available_has_led`], [`deletion_is_final`] | tables T1, T3 | several times in a second |
-//! | [`no_orphans`], [`no_residue`] | tables T3 | at rest |
+//! | `election_safety` | Raft §5.2 | every turn |
+//! | `one_vote` | Raft §5.2, §5.4 | every vote that is sent |
+//! | `leader_append_only` | Raft §5.3 | every write to the log |
+//! | `log_matching` | Raft §5.3 | every write to the log |
+//! | `leader_completeness` | Raft §5.4 | every leader's first turn |
+//! | `state_machine_safety` | Raft §5.4.3 | every entry that is applied |
+//! | `acknowledged_is_durable` | Raft §5.3, figure 2 | every start of a node |
+//! | `applied_with_data` | etcd 3.5's data inconsistency | every crash, every few seconds, at rest |
+//! | `replicas_equal` | state machine replication | every crash, every few seconds, at rest |
+//! | `replicas_run` | nothing stops without a reason | every turn |
+//! | `bounded` | memory and log | every second |
+//! | `available_has_led`, `deletion_is_final` | tables T1, T3 | several times in a second |
+//! | `no_orphans`, `no_residue` | tables T3 | at rest |
 //!
 //! Confirmed writes, linearizability and the like are properties of the clients' history: crate `history`.
 
