@@ -5,19 +5,22 @@
 //! | 1, 2, 3, … | data nodes, each with disks of its own that outlive its processes |
 //! | 101, 102, … | routers |
 //! | 200 | all clients |
+//! | 201 | now and then, an operator who works on the coordination store |
 
 mod disks;
+mod operator;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use coordination::records::decode_at;
 use coordination::simulated::{Ensemble, EnsembleOptions};
 use coordination::{Znode, tree};
 use datanode::Tuning;
 use environment::Environment;
-use model::{NodeId, ShardId, Table};
+use model::{NodeId, ShardId, Table, TableState};
 use storage::log::LogOptions;
 
 use self::disks::NodeDisks;
@@ -33,10 +36,12 @@ use crate::trace::Trace;
 
 /// Where all clients are.
 pub const CLIENTS: HostId = HostId(200);
+/// Where the operator is.
+const OPERATOR: HostId = HostId(201);
 /// The port of every process that listens.
 const PORT: u16 = 7000;
 /// A log beyond this is not bounded, with the budget of [`Cluster`]'s nodes and room for what can't be compacted yet.
-pub const LOG_BOUND_BYTES: u64 = 48 << 20;
+pub const LOG_BOUND_BYTES: u64 = 3 << 20;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +97,9 @@ impl Cluster {
         let mut dice = Dice::new(seed, "cluster");
         let trace = Trace::default();
         let node_hosts: Vec<HostId> = (1..=scenario.nodes).map(HostId).collect();
-        let others = (101..=100 + scenario.routers).map(HostId).chain([CLIENTS]);
+        let others = (101..=100 + scenario.routers)
+            .map(HostId)
+            .chain([CLIENTS, OPERATOR]);
         let hosts = node_hosts.iter().copied().chain(others);
         let hosts = hosts.map(|id| (id, Host::new(id, dice.split()))).collect();
         let disks = node_hosts
@@ -143,7 +150,7 @@ impl Cluster {
     pub fn routers(&self) -> Vec<HostId> {
         let hosts = self.hosts.keys().copied();
         hosts
-            .filter(|host| *host != CLIENTS && !self.disks.contains_key(host))
+            .filter(|host| ![CLIENTS, OPERATOR].contains(host) && !self.disks.contains_key(host))
             .collect()
     }
 
@@ -181,7 +188,7 @@ impl Cluster {
 
     /// Starts the process that belongs on a host, if none runs there.
     pub fn start(&mut self, host: HostId) {
-        if self.is_up(host) {
+        if self.is_up(host) || host == OPERATOR {
             return;
         }
         if self.disks.contains_key(&host) {
@@ -293,6 +300,26 @@ impl Cluster {
     /// Whether a node has lost its log.
     pub fn is_without_log(&self, id: HostId) -> bool {
         self.without_log.contains(&id)
+    }
+
+    /// The first table is not listed in the coordination store for a while. One table at a time.
+    pub fn hide_table(&mut self, millis: u64) {
+        if self.is_up(OPERATOR) {
+            return;
+        }
+        let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
+        let available = |table: &Table| table.state == TableState::Available;
+        let Some(table) = tables.into_iter().find(available) else {
+            return;
+        };
+        let process = self.new_process(OPERATOR);
+        let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
+        if let Some(host) = self.hosts.get_mut(&OPERATOR) {
+            let hidden = Duration::from_millis(millis);
+            host.start(&self.fabric, move |_, exit| {
+                operator::hide(coordination, table, hidden, exit)
+            });
+        }
     }
 
     /// Shows the tables to the invariants, as they are in the coordination store.

@@ -308,6 +308,10 @@ impl Nemesis {
                     self.until(cluster, 8_000, 20_000, Undo::Coordination(host));
                 }
             }
+            Kind::HideTable => {
+                let millis = self.dice.between(200, 6_000);
+                cluster.hide_table(millis);
+            }
             Kind::StopCoordination => {
                 cluster.ensemble.outage(true);
                 self.until(cluster, 500, 8_000, Undo::Servers);

@@ -45,6 +45,7 @@ pub fn all() -> Vec<Scenario> {
         old_caches(),
         disks(),
         lost_log(),
+        old_backup(),
         calm(),
     ]
 }
@@ -91,8 +92,8 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
 
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
-        // For a scenario of its own: the node serves nothing any more.
-        Kind::LoseLog => 0,
+        // For scenarios of their own: a node that serves nothing any more, a table that nobody can use.
+        Kind::LoseLog | Kind::HideTable => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -149,7 +150,7 @@ fn compaction() -> Scenario {
                 shards: 3,
                 replicas: 3,
             }],
-            value_bytes: 8_000,
+            value_bytes: 16_000,
             puts: 0.6,
             think_millis: 60,
             ..base("", "").workload
@@ -368,6 +369,24 @@ fn disks() -> Scenario {
     }
 }
 
+fn old_backup() -> Scenario {
+    Scenario {
+        faults: vec![
+            (Kind::HideTable, 4),
+            (Kind::KillNode, 2),
+            (Kind::KillRouter, 2),
+            (Kind::CutCoordination, 2),
+            (Kind::PauseNode, 1),
+            (Kind::CutOneWay, 1),
+        ],
+        fault_millis: 1_500,
+        ..base(
+            "old-backup",
+            "a coordination store in which a table is missing for a while",
+        )
+    }
+}
+
 fn calm() -> Scenario {
     base("calm", "nothing goes wrong")
 }
@@ -394,7 +413,7 @@ pub fn of_seed(seed: u64) -> Scenario {
         "everything",
         "figure-8",
         "stale-leaders",
-        "old-caches",
+        "old-backup",
     ];
     let name = ORDER[(seed % ORDER.len() as u64) as usize];
     named(name).unwrap_or_else(everything)

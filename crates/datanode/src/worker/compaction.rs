@@ -43,19 +43,25 @@ impl Worker {
     }
 
     pub(super) fn store_durable(&mut self, points: Vec<(ShardId, Index)>, turn: &mut Turn) {
-        let share = self.tuning.log_budget_bytes / (self.groups.len() as u64).max(1);
-        let bound = share.clamp(
+        for (shard, index) in points {
+            if let Some(Group::Running(group)) = self.groups.get_mut(&shard) {
+                group.durable = group.durable.max(index);
+                self.compact(shard, turn);
+            }
+        }
+    }
+
+    /// Purges a group's log, if that is worth while.
+    pub(super) fn compact(&mut self, shard: ShardId, turn: &mut Turn) {
+        let portion = self.tuning.log_budget_bytes / (self.groups.len() as u64).max(1);
+        let bound = portion.clamp(
             self.tuning.group_log_bytes.min(MIN_BOUND),
             self.tuning.group_log_bytes,
         );
-        for (shard, index) in points {
-            let Some(Group::Running(group)) = self.groups.get_mut(&shard) else {
-                continue;
-            };
-            group.durable = group.durable.max(index);
-            if let Some(record) = group.purge(shard, bound) {
-                turn.records.push(record);
-            }
+        if let Some(Group::Running(group)) = self.groups.get_mut(&shard)
+            && let Some(record) = group.purge(shard, bound)
+        {
+            turn.records.push(record);
         }
     }
 }

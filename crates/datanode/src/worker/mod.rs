@@ -281,6 +281,9 @@ impl Worker {
     fn applied(&mut self, applied: &Applied, turn: &mut Turn) {
         let shard = applied.shard;
         self.with_running(shard, turn, |group| group.applied(applied));
+        if mutant!(CompactionBeyondDurable) {
+            self.compact(shard, turn);
+        }
         for &(index, hash) in &applied.checkpoints {
             self.own_checkpoint(shard, index, hash, turn);
         }

@@ -91,6 +91,9 @@ kinds! {
     CutCoordination = "coordination cut",
     /// A majority of the nodes and a router don't hear the coordination store for longer than sessions live.
     CutCoordinationWidely = "coordination cut widely",
+    /// The table that all clients work on is not listed in the coordination store for some seconds, as if that
+    /// had been restored from an old backup.
+    HideTable = "table not listed",
     /// The coordination store has no majority.
     StopCoordination = "coordination stopped",
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,

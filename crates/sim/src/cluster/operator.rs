@@ -1,0 +1,86 @@
+//! An operator with hands on the coordination store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use coordination::tree::Node;
+use coordination::{ANY_VERSION, Connect, CreateMode, Error, Operation};
+use model::Table;
+
+use crate::host::Exit;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Takes the records of a table away and puts them back after a while, as one who restores an old backup and
+/// then finds a newer one.
+pub(super) async fn hide(
+    coordination: Arc<dyn Connect>,
+    table: Table,
+    hidden: Duration,
+    exit: Exit,
+) {
+    let paths = [Node::Table(table.id).path(), Node::Name(table.name).path()];
+    let Some(contents) = until_it_works(|| read(&*coordination, &paths)).await else {
+        return exit.with("the table is gone");
+    };
+    until_it_works(|| delete(&*coordination, &paths)).await;
+    tokio::time::sleep(hidden).await;
+    until_it_works(|| create(&*coordination, &paths, &contents)).await;
+    exit.with("the table is listed again");
+}
+
+async fn until_it_works<T, F>(attempt: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn read(
+    coordination: &dyn Connect,
+    paths: &[String; 2],
+) -> Result<Option<[bytes::Bytes; 2]>, Error> {
+    let store = coordination.connect().await?;
+    let found = (store.get(&paths[0]).await?, store.get(&paths[1]).await?);
+    store.close().await;
+    Ok(match found {
+        (Some(table), Some(name)) => Some([table.data, name.data]),
+        _ => None,
+    })
+}
+
+async fn delete(coordination: &dyn Connect, paths: &[String; 2]) -> Result<(), Error> {
+    let store = coordination.connect().await?;
+    store.sync(&paths[0]).await?;
+    if store.get(&paths[0]).await?.is_some() {
+        let away = paths
+            .iter()
+            .map(|path| Operation::delete(path, ANY_VERSION));
+        store.multi(away.collect()).await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn create(
+    coordination: &dyn Connect,
+    paths: &[String; 2],
+    contents: &[bytes::Bytes; 2],
+) -> Result<(), Error> {
+    let store = coordination.connect().await?;
+    store.sync(&paths[0]).await?;
+    if store.get(&paths[0]).await?.is_none() {
+        let back = paths.iter().zip(contents);
+        let back =
+            back.map(|(path, data)| Operation::create(path, data.clone(), CreateMode::Persistent));
+        store.multi(back.collect()).await?;
+    }
+    store.close().await;
+    Ok(())
+}
