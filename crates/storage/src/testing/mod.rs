@@ -1,6 +1,6 @@
 //! The conformance suite of the state store.
 //!
-//! One list of cases says what [`StateStore`](crate::state::StateStore) promises, and every store runs all of them: the one on
+//! One list of cases says what the [trait](crate::state::StateStore) promises, and every store runs all of them: the one on
 //! disk and the model in memory here, and whatever another crate puts in their place. Behind the cargo feature `testing`.
 //!
 //! ```ignore
