@@ -250,6 +250,10 @@ impl Nemesis {
                     host.speed.store *= 20;
                 }
                 self.until(cluster, 500, 5_000, Undo::Speed(node));
+                // What waits to be synced is lost if the machine goes down meanwhile.
+                if self.dice.chance(0.4) {
+                    self.until(cluster, 100, 2_000, Undo::Kill(node));
+                }
             }
             Kind::SlowApply => {
                 if let Some(host) = cluster.host(node) {

@@ -109,7 +109,10 @@ impl<'a> Run<'a> {
             self.step(true)?;
         }
         self.nemesis.end(&mut self.cluster);
-        let clients_go_on = self.cluster.now_micros() + 5_000_000;
+        // In one half of the runs the clients write on when all is well again; in the other one nothing comes
+        // after what was lost.
+        let longer = 5_000_000 * (self.cluster.seed() % 2);
+        let clients_go_on = self.cluster.now_micros() + longer;
         while self.cluster.now_micros() < clients_go_on {
             self.step(false)?;
         }
