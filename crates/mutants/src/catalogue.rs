@@ -234,7 +234,7 @@ catalogue! {
     }
     SealIgnored "seal-ignored" {
         mistake: "The seal of a shard whose table is being deleted goes through the log and changes nothing.",
-        caught_by: "no write and no consistent read after the deletion was confirmed; a sealed shard takes no write",
+        caught_by: "no router serves a table whose deletion was confirmed",
         needs: "a deletion while a majority of the shard is cut off from the controller and ZooKeeper but not from a router that is cut off as well",
     }
     SnapshotForgetsRequests "snapshot-forgets-requests" {
@@ -273,7 +273,7 @@ catalogue! {
     }
     AbsenceDestroys "absence-destroys" {
         mistake: "A replica whose table is not listed is destroyed without a tombstone.",
-        caught_by: "confirmed writes are lost",
+        caught_by: "a table is not served again after its record was put back",
         needs: "a coordination store that is restored from a backup, replaced, or read at a server that lags",
     }
     DestroyedReplicaRebuilt "destroyed-replica-rebuilt" {
@@ -315,8 +315,8 @@ catalogue! {
     }
     AvailableWithoutLeaders "available-without-leaders" {
         mistake: "A new table becomes available before each of its shards has had a leader.",
-        caught_by: "a table that was created can be used; one that can't be is given up",
-        needs: "a table created while nodes are failing",
+        caught_by: "what is available has had a leader in each shard",
+        needs: "a table that is created",
     }
     TombstonesForgotten "tombstones-forgotten" {
         mistake: "A table is removed without a tombstone for the nodes that have not confirmed.",
@@ -328,7 +328,7 @@ catalogue! {
     VersionUnchecked "version-unchecked" {
         mistake: "A table's state is written without a look at the version that was read, so that a late controller takes a deletion back.",
         caught_by: "a table whose deletion was decided never comes back",
-        needs: "a deletion that races the creation, or a controller that is replaced",
+        needs: "a deletion that races the creation",
         seen_in: "TiDB, YugabyteDB (Jepsen)",
     }
 
