@@ -41,7 +41,7 @@ const OPERATOR: HostId = HostId(201);
 /// The port of every process that listens.
 const PORT: u16 = 7000;
 /// A log beyond this is not bounded, with the budget of [`Cluster`]'s nodes and room for what can't be compacted yet.
-pub const LOG_BOUND_BYTES: u64 = 3 << 20;
+pub const LOG_BOUND_BYTES: u64 = 5 << 20;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -386,6 +386,10 @@ impl Cluster {
         }
         for (id, reason) in ended {
             self.say(|| format!("host {} ends by itself: {reason}", id.0));
+            // Clients and operators may end when they are done.
+            if id < CLIENTS {
+                self.invariants.ended(id, &reason);
+            }
             let death = self.disks.get(&id).map_or(Death::Process, NodeDisks::death);
             self.exits.push((now, id, reason));
             self.kill(id, death);
@@ -419,7 +423,7 @@ async fn run_router(options: router::Options, exit: Exit) {
 }
 
 /// Why a process has ended that was asked to.
-const STOPPED: &str = "it was asked to";
+pub const STOPPED: &str = "it was asked to";
 
 /// Small logs, so that they are compacted and followers need snapshots within seconds.
 fn tuning(scenario: &Scenario) -> Tuning {

@@ -1,9 +1,11 @@
 //! Many runs, each in a process of its own: a few libraries count in statics, and a run that hangs or panics
 //! takes nothing with it.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sim::run::{Failure, Report};
@@ -12,6 +14,8 @@ use sim::scenario;
 use crate::Arguments;
 use crate::summary::{Outcome, Summary};
 
+/// A run that goes on for longer hangs.
+const LONGEST: Duration = Duration::from_secs(300);
 /// Progress is shown so often.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -89,14 +93,44 @@ fn child(arguments: &Arguments, seed: u64, scenario: &str) -> Result<Report, Str
     if let Some(mutant) = &arguments.mutant {
         command.args(["--mutant", mutant]);
     }
-    let output = command
+    let mut child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|error| error.to_string())?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        let said = String::from_utf8_lossy(&output.stderr);
+    let (stdout, stderr) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
+    let end = Instant::now() + LONGEST;
+    let status = loop {
+        match child.try_wait().map_err(|error| error.to_string())? {
+            Some(status) => break status,
+            None if Instant::now() >= end => {
+                child.kill().map_err(|error| error.to_string())?;
+                return Err(format!("it went on for {LONGEST:?}"));
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let (stdout, stderr) = (
+        stdout.join().unwrap_or_default(),
+        stderr.join().unwrap_or_default(),
+    );
+    serde_json::from_slice(&stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&stderr);
         let last: Vec<&str> = said.lines().rev().take(10).collect();
         let last: Vec<&str> = last.into_iter().rev().collect();
-        format!("{}: {}", output.status, last.join("\n"))
+        format!("{status}: {}", last.join("\n"))
+    })
+}
+
+/// Reads a pipe to its end beside what else goes on.
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What could not be read is missing in the report, which then says so.
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
     })
 }

@@ -154,8 +154,11 @@ impl Nemesis {
             }
             Kind::HuntLeaders => {
                 let shards = cluster.leaders.shards();
-                if let Some(&shard) = self.dice.pick(&shards) {
-                    self.hunt = Some(Hunt::new(shard));
+                // One at a time: what a hunt has cut off is joined by its own end.
+                if self.hunt.is_none()
+                    && let Some(&shard) = self.dice.pick(&shards)
+                {
+                    self.hunt = Some(Hunt::new(shard, &mut self.dice));
                     self.until(cluster, 3_000, 15_000, Undo::Hunt);
                 }
             }

@@ -227,6 +227,7 @@ impl<'a> Run<'a> {
         let record = self.record.clone();
         let phase = self.phase.clone();
         let mut dice = Dice::new(self.cluster.seed(), "clients");
+        let seed = self.cluster.seed();
         self.cluster.start_clients(move |environment| async move {
             let mut worker =
                 |number| Worker::new(number, &routers, &environment, record.clone(), dice.split());
@@ -243,6 +244,9 @@ impl<'a> Run<'a> {
                 futures::future::join_all(churners),
                 futures::future::join_all(workers)
             );
+            if seed % 2 == 1 {
+                first.write_all(&workload).await;
+            }
             first.read_all(&workload).await;
             phase.store(DONE, Ordering::Relaxed);
         });
@@ -278,6 +282,19 @@ impl Worker {
         for table in &workload.tables {
             while self.create(table).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Writes every key and reads it through every router, however often that takes.
+    async fn write_all(&mut self, workload: &Workload) {
+        for table in &workload.tables {
+            let name = &table.name;
+            for number in 0..workload.keys {
+                while self.put(name, name, key_of(number), 20).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                self.read_everywhere(name, key_of(number)).await;
             }
         }
     }

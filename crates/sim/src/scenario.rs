@@ -143,6 +143,7 @@ fn compaction() -> Scenario {
             (Kind::ResetConnections, 3),
             (Kind::SlowDisk, 2),
             (Kind::SlowApply, 3),
+            (Kind::HuntLeaders, 4),
         ],
         workload: Workload {
             tables: vec![WorkTable {
@@ -152,11 +153,12 @@ fn compaction() -> Scenario {
             }],
             value_bytes: 16_000,
             puts: 0.6,
-            think_millis: 60,
+            clients: 24,
+            think_millis: 900,
             ..base("", "").workload
         },
         group_log_bytes: 6 << 10,
-        persist_millis: 200,
+        persist_millis: 100,
         ..base("compaction", "log compaction and snapshots racing restarts")
     }
 }

@@ -335,6 +335,19 @@ impl Worker {
         found
     }
 
+    /// Reads a key through every router, however often that takes.
+    pub async fn read_everywhere(&self, table: &str, key: Bytes) {
+        for router in &self.each_router {
+            while router
+                .get(table, key.clone(), Consistency::Strong)
+                .await
+                .is_err()
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
     /// Keeps what a key held after everything.
     pub fn keep_last(&self, table: &str, key: Bytes, found: Option<(Bytes, u64)>) {
         let mut last = self.record.last.lock();

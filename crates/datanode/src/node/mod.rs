@@ -271,7 +271,7 @@ impl Opened {
         };
         let (fail, failed) = watch::channel(None);
         let lock = keeper.data_dir.lock();
-        let server = tokio::spawn(serve(service, listener, stopping));
+        let server = tokio::spawn(serve(service, listener, stopping, fail.clone()));
         let keeper = tokio::spawn(keep(keeper, shell.failed(), fail));
         Ok(DataNodeService {
             node,
@@ -310,7 +310,13 @@ async fn keep(
     // The receiver of `fail` outlives this task; it is told once.
 }
 
-async fn serve(service: Service, listener: Incoming, mut stop: watch::Receiver<bool>) {
+/// Serves until the node stops. A node that can't serve any more says so and ends: it would look alive.
+async fn serve(
+    service: Service,
+    listener: Incoming,
+    mut stop: watch::Receiver<bool>,
+    fail: watch::Sender<Option<String>>,
+) {
     let service = DataNodeServer::new(service)
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
@@ -325,6 +331,7 @@ async fn serve(service: Service, listener: Incoming, mut stop: watch::Receiver<b
     });
     if let Err(error) = serving.await {
         tracing::error!(%error, "the node can't serve any more");
+        let _ = fail.send(Some(format!("the node can't serve any more: {error}")));
     }
 }
 

@@ -71,7 +71,7 @@ impl NodeDisks {
 
     /// After a process was killed: what it wrote is there.
     pub(super) fn keep_all(&self) {
-        self.store.crash_keeping(u64::MAX);
+        self.store.killed();
         // Handles of the dead process must not reach the disk any more, and its faults end with it.
         let mut disk = self.disk.lock();
         let copy = disk.copy();

@@ -51,8 +51,8 @@ impl Invariant for AcknowledgedIsDurable {
                 }
             }
         }
-        self.promised(turn);
         self.overwritten(turn);
+        self.promised(turn);
         Ok(())
     }
 }

@@ -95,6 +95,11 @@ pub trait Invariant: Send {
     /// A node's process has ended, and its disks lost what was not durable.
     fn crashed(&mut self, _host: HostId) {}
 
+    /// A node's process has ended by itself.
+    fn ended(&mut self, _host: HostId, _reason: &str) -> Result<(), String> {
+        Ok(())
+    }
+
     /// A fault was put into a node's disks: what follows of that is no violation.
     fn disturbed(&mut self, _host: HostId) {}
 
@@ -180,6 +185,11 @@ impl Invariants {
             invariant.crashed(host);
             Ok(())
         });
+    }
+
+    /// See [`Invariant::ended`].
+    pub fn ended(&self, host: HostId, reason: &str) {
+        self.each(|invariant| invariant.ended(host, reason));
     }
 
     /// See [`Invariant::disturbed`].

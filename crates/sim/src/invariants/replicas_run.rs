@@ -32,6 +32,13 @@ impl Invariant for ReplicasRun {
         }
     }
 
+    fn ended(&mut self, host: HostId, reason: &str) -> Result<(), String> {
+        if reason == crate::cluster::STOPPED || self.excused.contains(&host) {
+            return Ok(());
+        }
+        Err(format!("the process of host {} ends: {reason}", host.0))
+    }
+
     fn disturbed(&mut self, host: HostId) {
         self.excused.insert(host);
     }

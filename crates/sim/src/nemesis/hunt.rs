@@ -16,6 +16,8 @@ use crate::fabric::HostId;
 /// See the [module](self).
 pub(super) struct Hunt {
     shard: ShardId,
+    /// How long a leader is let alone at the most, microseconds.
+    patience: u64,
     /// The term of the last leader that was found, and when its turn comes.
     term: u64,
     next: Option<(u64, HostId)>,
@@ -24,9 +26,12 @@ pub(super) struct Hunt {
 
 impl Hunt {
     /// Begins with the leader that there is.
-    pub(super) fn new(shard: ShardId) -> Self {
+    pub(super) fn new(shard: ShardId, dice: &mut Dice) -> Self {
+        // A leader that is let alone for longer compacts its log, and who was cut off before needs a snapshot.
+        let patience = if dice.chance(0.5) { 60_000 } else { 2_000_000 };
         Self {
             shard,
+            patience,
             term: 0,
             next: None,
             cut_off: Vec::new(),
@@ -40,7 +45,7 @@ impl Hunt {
             && term > self.term
         {
             self.term = term;
-            self.next = Some((now + dice.between(0, 60_000), host));
+            self.next = Some((now + dice.between(0, self.patience), host));
         }
         if let Some((at, host)) = self.next
             && at <= now

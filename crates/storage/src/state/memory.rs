@@ -89,10 +89,16 @@ impl MemoryStore {
         });
         inner.written = last;
         inner.persisted = last;
-        inner.failed = None;
-        inner.fail_persist = None;
-        inner.fail_write = None;
-        inner.full = false;
+        inner.be_repaired();
+    }
+
+    /// The process that has the store was killed, and the machine goes on: every batch is there, but what was not
+    /// persisted may still be lost with the machine. Otherwise like [`MemoryStore::crash`].
+    pub fn killed(&self) {
+        let mut inner = self.inner.write();
+        inner.views.clear();
+        inner.crashes += 1;
+        inner.be_repaired();
     }
 
     /// How many batches a crash could take back at this moment.
@@ -119,6 +125,14 @@ impl MemoryStore {
 }
 
 impl Inner {
+    /// Takes all faults away.
+    fn be_repaired(&mut self) {
+        self.failed = None;
+        self.fail_persist = None;
+        self.fail_write = None;
+        self.full = false;
+    }
+
     fn get(&self, key: &[u8], state: u64) -> Option<Bytes> {
         newest(self.entries.get(key)?, state)
     }
