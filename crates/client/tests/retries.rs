@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use api::Reason;
 use client::{Client, Consistency, Error, Options};
 use environment::{Clock, Environment, Incoming, Network, Now, Socket, Tcp};
-use fake::{Act, FakeRouter, LossyProxy};
+use fake::{Act, FakeRouter, LossyProxy, fresh_address};
 use futures::future::BoxFuture;
 
 /// An address where nobody listens: it was free a moment ago.
 async fn nobody() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = tokio::net::TcpListener::bind(fresh_address())
+        .await
+        .unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 

@@ -94,6 +94,11 @@ impl Nemesis {
         for (_, undo) in std::mem::take(&mut self.running) {
             self.undo(cluster, undo);
         }
+        for host in [cluster.nodes(), cluster.routers(), vec![CLIENTS]].concat() {
+            if let Some(host) = cluster.host(host) {
+                host.clock().set_right();
+            }
+        }
         cluster.fabric.heal();
         cluster.fabric.set_quality(Quality::default());
         let hosts = [cluster.nodes(), cluster.routers()].concat();

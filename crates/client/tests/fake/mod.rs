@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,14 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
+
+/// Any port of a loopback address that nobody else here uses. Tests run at the same time, and some of them need that a
+/// port refuses connections after its listener has gone: another test must not get it.
+pub(crate) fn fresh_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    SocketAddr::from(([127, 1, high, low], 0))
+}
 
 /// What the router does with the next request.
 #[derive(Debug, Clone)]
@@ -79,7 +88,7 @@ impl FakeRouter {
             .enable_all()
             .build()
             .unwrap();
-        let listening = runtime.spawn(TcpListener::bind("127.0.0.1:0"));
+        let listening = runtime.spawn(TcpListener::bind(fresh_address()));
         let listener = listening.await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Script::default());
@@ -233,7 +242,7 @@ impl Drop for LossyProxy {
 impl LossyProxy {
     /// Loses the answers on that many connections.
     pub(crate) async fn start(router: &FakeRouter, lose: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(fresh_address()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (target, script) = (router.address, Arc::clone(&router.script));
         let task = tokio::spawn(async move {

@@ -20,6 +20,8 @@ pub struct HostClock {
 struct Reading {
     /// Of the host's own time, nanoseconds.
     nanos: u64,
+    /// Of true time, microseconds.
+    true_micros: u64,
     /// How fast it runs, millionths of true time.
     rate: u64,
     /// What was set by hand, milliseconds.
@@ -30,6 +32,7 @@ impl Default for HostClock {
     fn default() -> Self {
         let reading = Reading {
             nanos: 0,
+            true_micros: 0,
             rate: 1_000_000,
             offset: 0,
         };
@@ -43,6 +46,7 @@ impl HostClock {
     /// So much true time has passed.
     pub fn advance(&self, micros: u64) {
         let mut reading = self.reading.lock();
+        reading.true_micros += micros;
         reading.nanos += micros * reading.rate / 1000;
     }
 
@@ -59,7 +63,8 @@ impl HostClock {
     /// Sets the wall clock right again.
     pub fn set_right(&self) {
         let mut reading = self.reading.lock();
-        reading.offset = 0;
+        let (is, should) = (reading.nanos / 1_000_000, reading.true_micros / 1000);
+        reading.offset = should.cast_signed() - is.cast_signed();
         reading.rate = 1_000_000;
     }
 
