@@ -127,7 +127,11 @@ impl<'a> Run<'a> {
         }
         self.cluster.look_at_rest();
         self.check_broken()?;
-        if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &self.record.last_state()) {
+        if let Some(unlike) = rest::unlike_what_was_read(
+            &self.cluster,
+            &self.record.last_state(),
+            &self.record.history(),
+        ) {
             return Err(self.failure("items-that-exist", unlike));
         }
         self.check_history()
