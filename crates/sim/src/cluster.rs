@@ -154,6 +154,11 @@ impl Cluster {
             .collect()
     }
 
+    /// The hosts of all nodes and routers.
+    pub fn servers(&self) -> Vec<HostId> {
+        [self.nodes(), self.routers()].concat()
+    }
+
     /// Where clients find the routers.
     pub fn router_addresses(&self) -> Vec<String> {
         let routers = self.routers().into_iter();

@@ -94,15 +94,14 @@ impl Nemesis {
         for (_, undo) in std::mem::take(&mut self.running) {
             self.undo(cluster, undo);
         }
-        for host in [cluster.nodes(), cluster.routers(), vec![CLIENTS]].concat() {
+        for host in [cluster.servers(), vec![CLIENTS]].concat() {
             if let Some(host) = cluster.host(host) {
                 host.clock().set_right();
             }
         }
         cluster.fabric.heal();
         cluster.fabric.set_quality(Quality::default());
-        let hosts = [cluster.nodes(), cluster.routers()].concat();
-        for host in hosts {
+        for host in cluster.servers() {
             cluster.start(host);
         }
     }
@@ -131,8 +130,8 @@ impl Nemesis {
     fn begin(&mut self, cluster: &mut Cluster, kind: Kind) {
         let nodes = cluster.nodes();
         let routers = cluster.routers();
-        let all = [nodes.clone(), routers.clone(), vec![CLIENTS]].concat();
-        let servers = [nodes.clone(), routers.clone()].concat();
+        let servers = cluster.servers();
+        let all = [servers.clone(), vec![CLIENTS]].concat();
         let node = self.any(&nodes);
         let router = self.any(&routers);
         let any = self.any(&all);
@@ -203,16 +202,8 @@ impl Nemesis {
             }
             Kind::CutOneWay => self.cut(cluster, vec![(any, other)]),
             Kind::CutBothWays => self.cut(cluster, vec![(any, other), (other, any)]),
-            Kind::CutOffNode => {
-                let others = all.iter().filter(|host| **host != node);
-                let both = others.flat_map(|&host| [(host, node), (node, host)]);
-                self.cut(cluster, both.collect());
-            }
-            Kind::CutNodeFromNodes => {
-                let others = nodes.iter().filter(|host| **host != node);
-                let both = others.flat_map(|&host| [(host, node), (node, host)]);
-                self.cut(cluster, both.collect());
-            }
+            Kind::CutOffNode => self.cut(cluster, both_ways(node, &all)),
+            Kind::CutNodeFromNodes => self.cut(cluster, both_ways(node, &nodes)),
             Kind::CutMajority => {
                 let pairs = nodes
                     .iter()
@@ -407,4 +398,12 @@ impl Nemesis {
             Undo::Requests => cluster.ensemble.set_faults(Faults::default()),
         }
     }
+}
+
+/// A host and each of the others, in both directions.
+fn both_ways(host: HostId, others: &[HostId]) -> Vec<(HostId, HostId)> {
+    let others = others.iter().filter(|other| **other != host);
+    others
+        .flat_map(|&other| [(host, other), (other, host)])
+        .collect()
 }

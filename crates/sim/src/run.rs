@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use history::{FinalState, History};
 use serde::{Deserialize, Serialize};
 
 use crate::STEP_MICROS;
@@ -99,7 +100,7 @@ impl<'a> Run<'a> {
     }
 
     fn whole(&mut self) -> Result<(), Failure> {
-        for host in [self.cluster.nodes(), self.cluster.routers()].concat() {
+        for host in self.cluster.servers() {
             self.cluster.start(host);
         }
         self.start_clients();
@@ -127,14 +128,11 @@ impl<'a> Run<'a> {
         }
         self.cluster.look_at_rest();
         self.check_broken()?;
-        if let Some(unlike) = rest::unlike_what_was_read(
-            &self.cluster,
-            &self.record.last_state(),
-            &self.record.history(),
-        ) {
+        let (history, last) = (self.record.history(), self.record.last_state());
+        if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &last, &history) {
             return Err(self.failure("items-that-exist", unlike));
         }
-        self.check_history()
+        self.check_history(&history, &last)
     }
 
     fn phase(&self) -> u8 {
@@ -216,9 +214,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn check_history(&self) -> Result<(), Failure> {
-        let (history, last) = (self.record.history(), self.record.last_state());
-        match history::check_all(&history, Some(&last)).into_iter().next() {
+    fn check_history(&self, history: &History, last: &FinalState) -> Result<(), Failure> {
+        match history::check_all(history, Some(last)).into_iter().next() {
             Some(violation) => Err(self.failure(violation.property, violation.to_string())),
             None => Ok(()),
         }

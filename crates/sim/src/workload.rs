@@ -253,12 +253,22 @@ impl Worker {
         let token = self.record.begin(self.number, call);
         let answer = self.client.put(table, key, value).await;
         let ended = answer.as_ref().map(drop).map_err(Clone::clone);
-        let outcome = written(
-            &self.record,
-            answer.map(|version| Response::Put { version }),
-        );
-        self.record.end(self.number, token, outcome);
+        self.wrote(token, answer.map(|version| Response::Put { version }));
         ended
+    }
+
+    /// Writes down what the client library promises of a write.
+    fn wrote(&self, token: Token, answer: Result<Response, Error>) {
+        if let Err(error) = &answer {
+            let now = self.record.time.micros();
+            self.record.trace.say(now, || error.to_string());
+        }
+        let outcome = match answer {
+            Ok(response) => Outcome::Done(response),
+            Err(error) if error.certainly_not_applied() => Outcome::Refused(Refusal::Other),
+            Err(_) => Outcome::Unknown,
+        };
+        self.record.end(self.number, token, outcome);
     }
 
     async fn batch_put(&mut self, table: &str, keys: Vec<Bytes>, most: u64) {
@@ -278,11 +288,7 @@ impl Worker {
             Err(error) => vec![Err(error); tokens.len()],
         };
         for (token, answer) in tokens.into_iter().zip(answers) {
-            let outcome = written(
-                &self.record,
-                answer.map(|version| Response::Put { version }),
-            );
-            self.record.end(self.number, token, outcome);
+            self.wrote(token, answer.map(|version| Response::Put { version }));
         }
     }
 
@@ -295,8 +301,7 @@ impl Worker {
         };
         let token = self.record.begin(self.number, call);
         let answer = self.client.delete(table, key).await;
-        let outcome = written(&self.record, answer.map(|()| Response::Deleted));
-        self.record.end(self.number, token, outcome);
+        self.wrote(token, answer.map(|()| Response::Deleted));
     }
 
     /// Reads a key.
@@ -366,17 +371,5 @@ fn put_call(table: &str, key: &Bytes, value: &Bytes) -> Call {
         key: key.clone(),
         value: value.clone(),
         condition: Condition::None,
-    }
-}
-
-/// What the client library promises of a write.
-fn written(record: &Record, answer: Result<Response, Error>) -> Outcome {
-    if let Err(error) = &answer {
-        record.trace.say(record.time.micros(), || error.to_string());
-    }
-    match answer {
-        Ok(response) => Outcome::Done(response),
-        Err(error) if error.certainly_not_applied() => Outcome::Refused(Refusal::Other),
-        Err(_) => Outcome::Unknown,
     }
 }

@@ -9,6 +9,7 @@
 
 use model::ShardId;
 
+use super::both_ways;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::HostId;
@@ -52,9 +53,7 @@ impl Hunt {
         {
             self.next = None;
             self.end(cluster);
-            let nodes = cluster.nodes().into_iter();
-            let others = nodes.filter(|other| *other != host);
-            self.cut_off = others.flat_map(|o| [(host, o), (o, host)]).collect();
+            self.cut_off = both_ways(host, &cluster.nodes());
             cluster.say(|| format!("host {} leads and is cut off", host.0));
             for &(from, to) in &self.cut_off {
                 cluster.fabric.cut(from, to, true);
