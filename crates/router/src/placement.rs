@@ -1,24 +1,26 @@
 //! Which data nodes get the replicas of a new table: drawn at random, once, and balanced.
 //!
-//! Each node gets its share of the table's replicas, that is `shards × replicas / nodes`, rounded up or down,
-//! never more than one above another's share. Within a shard all nodes differ, and zones differ as far as
-//! there are enough of them.
+//! Within a shard all nodes differ, and its replicas are spread over the zones as evenly as these allow: no zone gets a second
+//! one while another has none and a node left. Among the nodes that this leaves, those with the fewest replicas of the
+//! table so far come first, ties in random order.
+//!
+//! Where all nodes are equal (none has a zone, or each zone has as many nodes), each of them gets its share of the table's
+//! replicas, that is `shards × replicas / nodes`, rounded up or down:
 //!
 //! | nodes | shards × replicas | each node gets |
 //! |---|---|---|
 //! | 3 | 12 × 3 | 12 |
 //! | 4 | 3 × 3 | 2 or 3 |
 //! | 7 | 1 × 5 | 0 or 1 |
-//!
-//! How it stays balanced: a shard takes those nodes that have the fewest replicas of the table so far, ties
-//! in random order. After each shard all counts then differ by one at most. Zones only decide among nodes
-//! with equal counts, or where taking the next higher count leaves the counts within one of each other.
+//! | 2 in each of 3 zones | 10 × 3 | 5, and each shard has one in each zone |
+//! | 4 in `a`, 1 in `b`, 1 in `c` | 8 × 3 | 2 in `a`, 8 in `b`, 8 in `c`: a lost zone costs no shard its majority |
 //!
 //! # Caveats
 //!
-//! Only this table counts. That nodes are level over all tables follows from the randomness, roughly.
+//! Only this table counts. That nodes are level over all tables follows from the randomness, roughly. Zones of different
+//! sizes load their nodes differently (decision 17).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use model::{HashRange, NodeId, Shard};
 use rand::Rng;
@@ -72,42 +74,48 @@ pub fn place(
     Ok(shards.collect())
 }
 
-/// The nodes of the next shard.
-///
-/// Before it, all counts are `low` or `low + 1`. Nodes at `low` go first: if there are at least as many as
-/// replicas, only they may be taken; else all of them must be, and the others fill up.
+/// The nodes of the next shard, one after the other: first from a zone that the shard uses least, of these from the one whose
+/// nodes carry least on average, of its nodes the one that carries least.
 fn choose(
     counts: &BTreeMap<NodeId, u32>,
     zones: &BTreeMap<NodeId, Option<&str>>,
     replicas: usize,
     random: &mut impl Rng,
 ) -> Vec<NodeId> {
-    let low = counts.values().min().copied().unwrap_or_default();
-    let (mut first, mut second): (Vec<NodeId>, Vec<NodeId>) = counts
+    let same_zone = |a: &NodeId, b: &NodeId| {
+        let zone = |node| zones.get(node).copied().flatten();
+        a == b || (zone(a).is_some() && zone(a) == zone(b))
+    };
+    // Drawn once for each shard, so that ties are random and yet the same for every comparison.
+    let loads: BTreeMap<NodeId, (u64, u64)> = counts
         .keys()
-        .partition(|node| counts.get(node) == Some(&low));
-    first.shuffle(random);
-    second.shuffle(random);
-    let mut chosen = Vec::with_capacity(replicas);
-    let mut used = BTreeSet::new();
-    for mut pool in [first, second] {
-        while chosen.len() < replicas && !pool.is_empty() {
-            // A node of a zone that the shard has not yet, else any.
-            let fresh = |node: &NodeId| {
-                let zone = zones.get(node).copied().flatten();
-                zone.is_none_or(|zone| !used.contains(zone))
-            };
-            let position = pool.iter().position(fresh).unwrap_or(0);
-            let node = pool.swap_remove(position);
-            used.extend(zones.get(&node).copied().flatten());
-            chosen.push(node);
-        }
+        .map(|&node| {
+            let zone = counts.iter().filter(|(other, _)| same_zone(&node, other));
+            let (nodes, total) = zone.fold((0, 0), |(nodes, total), (_, &count)| {
+                (nodes + 1, total + u64::from(count))
+            });
+            // A fixed-point number, so that zones of different sizes compare.
+            (node, ((total << 32) / nodes.max(1), random.next_u64()))
+        })
+        .collect();
+    let mut chosen: Vec<NodeId> = Vec::with_capacity(replicas);
+    while chosen.len() < replicas {
+        let left = counts.iter().filter(|(node, _)| !chosen.contains(node));
+        let next = left.min_by_key(|(node, count)| {
+            let used = chosen.iter().filter(|other| same_zone(node, other)).count();
+            let (load, tie) = loads.get(node).copied().unwrap_or_default();
+            (used, load, **count, tie)
+        });
+        let Some((&node, _)) = next else { break };
+        chosen.push(node);
     }
     chosen
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
     use rand::SeedableRng as _;
@@ -133,45 +141,85 @@ mod tests {
             .collect()
     }
 
+    /// How many replicas of a shard stand in each zone that it uses.
+    fn per_zone(nodes: &[Candidate], shard: &Shard) -> BTreeMap<Option<String>, usize> {
+        let mut found = BTreeMap::new();
+        for candidate in nodes {
+            if shard.nodes.contains(&candidate.node) {
+                *found.entry(candidate.zone.clone()).or_default() += 1;
+            }
+        }
+        found
+    }
+
+    fn is_a_share(nodes: &[Candidate], shards: u32, replicas: u32, placed: &[Shard]) -> bool {
+        let share = (shards * replicas) as usize / nodes.len();
+        counts(nodes, placed)
+            .iter()
+            .all(|&count| count == share || count == share + 1)
+    }
+
     proptest! {
         #[test]
         fn replicas_differ_and_no_node_is_more_than_one_above_its_share(
             count in 3u64..20,
-            zones in 0u64..6,
             shards in 1u32..80,
             five: bool,
             seed: u64,
         ) {
             let replicas = if five && count >= 5 { 5 } else { 3 };
-            let nodes = nodes(count, zones);
-            let mut random = StdRng::seed_from_u64(seed);
-            let placed = place(&nodes, shards, replicas, &mut random).unwrap();
+            let nodes = nodes(count, 0);
+            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
             prop_assert_eq!(placed.len(), shards as usize);
             for shard in &placed {
                 let different: BTreeSet<_> = shard.nodes.iter().collect();
                 prop_assert_eq!(different.len(), replicas as usize);
             }
-            let share = (shards * replicas) as usize / nodes.len();
-            for count in counts(&nodes, &placed) {
-                prop_assert!(count == share || count == share + 1, "{} of a share of {}", count, share);
-            }
+            prop_assert!(is_a_share(&nodes, shards, replicas, &placed));
         }
 
         #[test]
-        fn a_shard_spans_three_zones_where_each_zone_has_as_many_nodes(
-            per_zone in 1u64..4,
-            shards in 1u32..40,
+        fn zones_of_equal_size_are_used_evenly_and_so_are_their_nodes(
+            zones in 2u64..7,
+            per_zone_nodes in 1u64..4,
+            shards in 1u32..60,
+            five: bool,
             seed: u64,
         ) {
-            let nodes = nodes(3 * per_zone, 3);
-            let placed = place(&nodes, shards, 3, &mut StdRng::seed_from_u64(seed)).unwrap();
-            for shard in placed {
-                let zones: BTreeSet<_> = nodes
-                    .iter()
-                    .filter(|candidate| shard.nodes.contains(&candidate.node))
-                    .map(|candidate| candidate.zone.clone())
-                    .collect();
-                prop_assert_eq!(zones.len(), 3);
+            let replicas = if five { 5 } else { 3 };
+            let nodes = nodes(zones * per_zone_nodes, zones);
+            prop_assume!(nodes.len() >= replicas as usize);
+            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
+            for shard in &placed {
+                let used = per_zone(&nodes, shard);
+                prop_assert_eq!(used.len(), (replicas as usize).min(zones as usize));
+                let most = (replicas as usize).div_ceil(zones as usize);
+                prop_assert!(used.values().all(|&count| count <= most), "{:?}", used);
+            }
+            prop_assert!(
+                is_a_share(&nodes, shards, replicas, &placed),
+                "{:?}",
+                counts(&nodes, &placed)
+            );
+        }
+
+        #[test]
+        fn a_shard_spans_as_many_zones_as_there_are_whatever_their_sizes(
+            labels in proptest::collection::vec(0u8..5, 5..14),
+            shards in 1u32..40,
+            five: bool,
+            seed: u64,
+        ) {
+            let replicas = if five { 5 } else { 3 };
+            let nodes: Vec<Candidate> = (1..)
+                .zip(&labels)
+                .map(|(id, label)| Candidate { node: NodeId(id), zone: Some(label.to_string()) })
+                .collect();
+            let zones: BTreeSet<_> = labels.iter().collect();
+            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
+            for shard in &placed {
+                let used = per_zone(&nodes, shard);
+                prop_assert_eq!(used.len(), (replicas as usize).min(zones.len()));
             }
         }
     }
