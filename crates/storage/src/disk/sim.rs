@@ -4,7 +4,7 @@
 //! durable. [`SimDisk::crash`] builds the disk that the next start finds: each 512-byte sector that was
 //! written since its file's last sync is, on its own, either as last synced or as any of the writes since
 //! then left it; so writes are lost, torn and reordered. Of the changes to names since the last sync of
-//! the directories a prefix remains, which is what a journalling file system gives.
+//! their directory a prefix remains, which is what a journalling file system gives.
 //!
 //! | fault | how |
 //! |---|---|
@@ -41,7 +41,7 @@ struct State {
     next_file: u64,
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
-    /// What happened to names since the last sync of a directory, oldest first.
+    /// What happened to names since the last sync of their directory, oldest first.
     pending_names: Vec<NameChange>,
     dirs: BTreeSet<PathBuf>,
     /// Changes (writes, syncs, name changes, lengths) so far.
@@ -73,6 +73,14 @@ impl NameChange {
                     names.insert(to.clone(), file);
                 }
             }
+        }
+    }
+
+    /// Whether it happened directly in a directory.
+    fn is_in(&self, dir: &Path) -> bool {
+        match self {
+            Self::Set(path, _) | Self::Remove(path) => path.parent() == Some(dir),
+            Self::Rename(from, to) => [from, to].iter().any(|path| path.parent() == Some(dir)),
         }
     }
 }
@@ -298,11 +306,17 @@ impl Disk for SimDisk {
         Ok(state.names.keys().filter(in_dir).filter_map(name).collect())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        state.change()?.into_result()?;
-        state.durable_names = state.names.clone();
-        state.pending_names.clear();
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut guard = self.state();
+        guard.change()?.into_result()?;
+        let state = &mut *guard;
+        // What happened in other directories since their last sync stays as doubtful as it was.
+        for change in state
+            .pending_names
+            .extract_if(.., |change| change.is_in(dir))
+        {
+            change.apply(&mut state.durable_names);
+        }
         state.collect();
         Ok(())
     }

@@ -115,3 +115,23 @@ fn a_removed_file_takes_room_as_long_as_it_could_come_back() {
     disk.sync_dir(Path::new("/d")).unwrap();
     assert_eq!(files(&disk), 0);
 }
+
+#[test]
+fn a_directory_is_synced_without_its_neighbours() {
+    let (disk, path, _file) = disk_with_file();
+    let (other, below) = (PathBuf::from("/e/file"), PathBuf::from("/d/below/file"));
+    disk.create_dir_all(Path::new("/e")).unwrap();
+    disk.create_dir_all(Path::new("/d/below")).unwrap();
+    let moved = PathBuf::from("/d/moved");
+    disk.create(&other).unwrap();
+    disk.create(&below).unwrap();
+    disk.rename(&path, &moved).unwrap();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    let crashes: Vec<_> = (0..40).map(|seed| disk.crash(seed)).collect();
+    assert!(crashes.iter().all(|disk| disk.open(&moved).is_ok()));
+    assert!(crashes.iter().all(|disk| disk.open(&path).is_err()));
+    for doubtful in [other, below] {
+        let survived = crashes.iter().filter(|disk| disk.open(&doubtful).is_ok());
+        assert!((1..40).contains(&survived.count()), "{doubtful:?}");
+    }
+}
