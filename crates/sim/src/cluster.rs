@@ -307,15 +307,16 @@ impl Cluster {
         self.without_log.contains(&id)
     }
 
-    /// The first table is not listed in the coordination store for a while. One table at a time.
-    pub fn hide_table(&mut self, millis: u64) {
+    /// The first table is not listed in the coordination store for a while. One table at a time: false if there is
+    /// none, or another is hidden.
+    pub fn hide_table(&mut self, millis: u64) -> bool {
         if self.is_up(OPERATOR) {
-            return;
+            return false;
         }
         let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
         let available = |table: &Table| table.state == TableState::Available;
         let Some(table) = tables.into_iter().find(available) else {
-            return;
+            return false;
         };
         let process = self.new_process(OPERATOR);
         let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
@@ -325,6 +326,7 @@ impl Cluster {
                 operator::hide(coordination, table, hidden, exit)
             });
         }
+        true
     }
 
     /// Shows the tables to the invariants, as they are in the coordination store.

@@ -103,8 +103,15 @@ fn everything() -> Scenario {
         _ => 3,
     };
     Scenario {
+        workload: Workload {
+            churners: 1,
+            ..base("", "").workload
+        },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
-        ..base("everything", "puts, gets and deletes under every fault")
+        ..base(
+            "everything",
+            "puts, gets, deletes and a table that comes and goes, under every fault",
+        )
     }
 }
 
@@ -171,6 +178,7 @@ fn restarts() -> Scenario {
             (Kind::PowerNode, 2),
             (Kind::DoomDisk, 2),
             (Kind::SlowDisk, 1),
+            (Kind::ClockLeap, 1),
         ],
         fault_millis: 1_500,
         ..base("restarts", "all nodes restarting at once, again and again")
@@ -192,6 +200,7 @@ fn cuts() -> Scenario {
             (Kind::ResetConnections, 2),
             (Kind::ClockDrift, 1),
             (Kind::ClockJump, 1),
+            (Kind::ClockLeap, 2),
         ],
         ..base("cuts", "minorities and majorities cut off, five nodes")
     }
@@ -275,6 +284,7 @@ fn tables() -> Scenario {
             (Kind::CutCoordination, 4),
             (Kind::StopCoordination, 1),
             (Kind::FlakyCoordination, 4),
+            (Kind::DeleteBehindCut, 4),
             (Kind::CutOneWay, 2),
             (Kind::CutBothWays, 2),
         ],
@@ -305,6 +315,7 @@ fn churn() -> Scenario {
             (Kind::CutCoordination, 5),
             (Kind::StopCoordination, 1),
             (Kind::FlakyCoordination, 6),
+            (Kind::DeleteBehindCut, 5),
             (Kind::CutOffNode, 2),
             (Kind::CutOneWay, 2),
         ],
@@ -328,6 +339,7 @@ fn old_caches() -> Scenario {
             (Kind::CutCoordination, 6),
             (Kind::CutCoordinationWidely, 2),
             (Kind::FlakyCoordination, 3),
+            (Kind::DeleteBehindCut, 4),
             (Kind::PauseNode, 2),
             (Kind::KillNode, 2),
             (Kind::ResetConnections, 3),
@@ -362,6 +374,8 @@ fn disks() -> Scenario {
             (Kind::DiskError, 4),
             (Kind::DiskFull, 3),
             (Kind::StoreError, 3),
+            (Kind::StoreWriteError, 3),
+            (Kind::StoreFull, 3),
             (Kind::PowerNode, 4),
             (Kind::PowerAll, 2),
             (Kind::SlowDisk, 3),

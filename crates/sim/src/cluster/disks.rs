@@ -18,8 +18,18 @@ pub struct NodeDisks {
     host: HostId,
     disk: Arc<Mutex<SimDisk>>,
     store: MemoryStore,
+    faults: Arc<Mutex<Faults>>,
+}
+
+/// What is wrong with the disks beyond what they know themselves.
+#[derive(Default)]
+struct Faults {
     /// The power is to go when the disk says that it has.
-    doomed: Arc<Mutex<bool>>,
+    doomed: bool,
+    /// There is so much room on the disk, whoever runs.
+    capacity: Option<u64>,
+    /// There is no room for the state store, whoever runs.
+    store_full: bool,
 }
 
 impl NodeDisks {
@@ -29,7 +39,7 @@ impl NodeDisks {
             host,
             disk: Arc::default(),
             store: MemoryStore::new(),
-            doomed: Arc::default(),
+            faults: Arc::default(),
         }
     }
 
@@ -48,7 +58,36 @@ impl NodeDisks {
     pub fn doom(&self, changes: u64) {
         let disk = self.disk();
         disk.cut_power_at(disk.changes() + changes);
-        *self.doomed.lock() = true;
+        self.faults.lock().doomed = true;
+    }
+
+    /// The disk has room for so many bytes more, until [`NodeDisks::make_room`], whoever runs until then.
+    pub fn fill(&self, room: u64) {
+        let disk = self.disk();
+        self.faults.lock().capacity = Some(disk.named_bytes() + room);
+        self.still_full();
+    }
+
+    /// The state store has no room, until [`NodeDisks::make_room`], whoever runs until then.
+    pub fn fill_store(&self) {
+        self.faults.lock().store_full = true;
+        self.still_full();
+    }
+
+    /// There is room on the disk and for the state store.
+    pub fn make_room(&self) {
+        let mut faults = self.faults.lock();
+        faults.capacity = None;
+        faults.store_full = false;
+        drop(faults);
+        self.still_full();
+    }
+
+    /// A process that ends makes no room.
+    fn still_full(&self) {
+        let faults = self.faults.lock();
+        self.disk().set_capacity(faults.capacity);
+        self.store.set_full(faults.store_full);
     }
 
     /// Removes the log, for good.
@@ -62,7 +101,7 @@ impl NodeDisks {
 
     /// How a process ended that ended by itself.
     pub(super) fn death(&self) -> Death {
-        if *self.doomed.lock() {
+        if self.faults.lock().doomed {
             Death::Power
         } else {
             Death::Process
@@ -76,7 +115,9 @@ impl NodeDisks {
         let mut disk = self.disk.lock();
         let copy = disk.copy();
         *disk = copy;
-        *self.doomed.lock() = false;
+        drop(disk);
+        self.faults.lock().doomed = false;
+        self.still_full();
     }
 
     /// After the power went: what was not synced may be there, or not, or in part.
@@ -91,7 +132,9 @@ impl NodeDisks {
         let mut disk = self.disk.lock();
         let crashed = disk.crash(dice.number());
         *disk = crashed;
-        *self.doomed.lock() = false;
+        drop(disk);
+        self.faults.lock().doomed = false;
+        self.still_full();
     }
 }
 

@@ -190,13 +190,13 @@ impl Fabric {
         drop(trash);
     }
 
-    /// Lets nothing through from one host to another, or everything again.
-    pub fn cut(&self, from: HostId, to: HostId, cut: bool) {
+    /// Lets nothing through from one host to another, or everything again. False: it was so already.
+    pub fn cut(&self, from: HostId, to: HostId, cut: bool) -> bool {
         let mut state = self.state.lock();
         if cut {
-            state.cuts.insert((from, to));
+            state.cuts.insert((from, to))
         } else {
-            state.cuts.remove(&(from, to));
+            state.cuts.remove(&(from, to))
         }
     }
 
@@ -210,9 +210,9 @@ impl Fabric {
         self.state.lock().quality = quality;
     }
 
-    /// Breaks connections between two hosts, each with this probability.
-    pub fn reset(&self, a: HostId, b: HostId, probability: f64) {
-        self.state.lock().reset(a, b, probability);
+    /// Breaks connections between two hosts, each with this probability. Says how many.
+    pub fn reset(&self, a: HostId, b: HostId, probability: f64) -> usize {
+        self.state.lock().reset(a, b, probability)
     }
 
     /// Moves time on and delivers what is due.
@@ -322,17 +322,19 @@ impl State {
         self.trash.extend(answers);
     }
 
-    fn reset(&mut self, a: HostId, b: HostId, probability: f64) {
+    fn reset(&mut self, a: HostId, b: HostId, probability: f64) -> usize {
         let between: Vec<u64> = self
             .pipes
             .iter()
             .filter(|(_, pipe)| (pipe.from.0, pipe.to.0) == (a, b))
             .map(|(&number, _)| number)
             .collect();
+        let mut broken = 0;
         for number in between {
             if !self.dice.chance(probability) {
                 continue;
             }
+            broken += 1;
             self.count("connection reset");
             let back = self.pipes.get(&number).map(|pipe| pipe.back);
             // One end may learn of it much later than the other.
@@ -345,5 +347,6 @@ impl State {
                 self.schedule(self.now + late, Event::Break(pipe));
             }
         }
+        broken
     }
 }

@@ -25,8 +25,10 @@ pub(super) struct Pipe {
     bytes: usize,
     /// Read to its end, after what has arrived.
     pub(super) ended: bool,
-    /// Broken: its reader gets an error, and so does its writer.
-    pub(super) broken: bool,
+    /// Its reader has been told that it is broken, and gets an error after what has arrived.
+    pub(super) reader_broken: bool,
+    /// Its writer has been told so.
+    pub(super) writer_broken: bool,
     /// Its writer's process is gone.
     pub(super) orphaned: bool,
     pub(super) reader: Option<Waker>,
@@ -48,7 +50,8 @@ impl Pipe {
             arrived: VecDeque::new(),
             bytes: 0,
             ended: false,
-            broken: false,
+            reader_broken: false,
+            writer_broken: false,
             orphaned: false,
             reader: None,
             writer: None,
@@ -134,6 +137,12 @@ impl State {
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return;
         };
+        if pipe.reader_broken {
+            // Its machine answers what comes late with a reset.
+            pipe.under_way.clear();
+            let back = pipe.back;
+            return self.answer_with_reset(to.0, back);
+        }
         while pipe.under_way.front().is_some_and(|(due, _)| *due <= now) {
             match pipe.under_way.pop_front() {
                 Some((_, Packet::Bytes(bytes))) => {
@@ -147,13 +156,14 @@ impl State {
         wakers.extend(pipe.reader.take());
     }
 
-    /// Breaks a pipe: its reader and its writer get errors from now on.
+    /// Tells the reader of a pipe that the connection is broken. It gets an error after what has arrived, and one
+    /// for everything that it writes. What its peer knows is the peer's own affair.
     pub(super) fn broken(&mut self, number: u64, wakers: &mut Vec<Waker>) {
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return;
         };
-        if pipe.orphaned && pipe.under_way.iter().any(|(due, _)| *due > self.now) {
-            // The end comes behind what was sent.
+        if pipe.orphaned && !pipe.under_way.is_empty() {
+            // The end comes behind what was sent, however long that is held up.
             let again = self.now + RETRANSMISSION;
             return self.schedule(again, Event::Break(number));
         }
@@ -166,14 +176,18 @@ impl State {
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return;
         };
-        pipe.broken = true;
+        pipe.reader_broken = true;
+        // What was under way comes to a connection that its machine does not know any more.
+        for (_, packet) in std::mem::take(&mut pipe.under_way) {
+            if let Packet::Bytes(bytes) = packet {
+                pipe.bytes -= bytes.len();
+            }
+        }
         wakers.extend(pipe.reader.take());
-        wakers.extend(pipe.writer.take());
         // Who reads this end writes the other one.
         if let Some(pipe) = self.pipes.get_mut(&back) {
-            pipe.broken = true;
+            pipe.writer_broken = true;
             wakers.extend(pipe.writer.take());
-            wakers.extend(pipe.reader.take());
         }
     }
 }

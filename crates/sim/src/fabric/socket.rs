@@ -134,7 +134,7 @@ impl AsyncRead for Connection {
         let Some(pipe) = state.pipes.get_mut(&self.reads) else {
             return Poll::Ready(Err(gone()));
         };
-        if pipe.has_arrived() && !pipe.broken {
+        if pipe.has_arrived() {
             pipe.take(buffer.remaining(), |bytes| buffer.put_slice(bytes));
             let writer = pipe.writer.take();
             drop(state);
@@ -143,7 +143,7 @@ impl AsyncRead for Connection {
             }
             return Poll::Ready(Ok(()));
         }
-        if pipe.broken {
+        if pipe.reader_broken {
             return Poll::Ready(Err(gone()));
         }
         if pipe.ended {
@@ -168,14 +168,14 @@ impl AsyncWrite for Connection {
             // The peer reads no more. What is written to it is lost in silence, and if its machine is there
             // it says so.
             return match state.pipes.get(&self.reads) {
-                Some(back) if !back.broken => {
+                Some(back) if !back.reader_broken => {
                     state.answer_with_reset(self.peer, self.reads);
                     Poll::Ready(Ok(bytes.len()))
                 }
                 _ => Poll::Ready(Err(gone())),
             };
         };
-        if pipe.broken {
+        if pipe.writer_broken {
             return Poll::Ready(Err(gone()));
         }
         let taken = bytes.len().min(pipe.room());

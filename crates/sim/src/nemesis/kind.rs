@@ -53,7 +53,7 @@ kinds! {
     CutOneWay = "one-way cut",
     /// Two hosts don't hear each other.
     CutBothWays = "two-way cut",
-    /// A node hears nobody.
+    /// A node hears nobody, the coordination store included.
     CutOffNode = "node cut off",
     /// A node hears no other node, but routers.
     CutNodeFromNodes = "node cut from nodes",
@@ -79,18 +79,27 @@ kinds! {
     SlowApply = "slow apply",
     /// A node's disk returns an error.
     DiskError = "disk error",
-    /// A node's disk is full.
+    /// A node's disk has no room for its log for a while, however often it starts meanwhile.
     DiskFull = "disk full",
     /// A node's state store can't be made durable.
     StoreError = "store error",
+    /// A write to a node's state store fails.
+    StoreWriteError = "store write error",
+    /// A node's state store has no room for a while, however often it starts meanwhile.
+    StoreFull = "store full",
     /// A wall clock is set.
     ClockJump = "clock jump",
+    /// A node's wall clock is set so far ahead for some seconds that everything is older than what a shard remembers.
+    ClockLeap = "clock leap",
     /// A clock runs too fast or too slowly.
     ClockDrift = "clock drift",
     /// A host does not hear the coordination store.
     CutCoordination = "coordination cut",
     /// A majority of the nodes and a router don't hear the coordination store for longer than sessions live.
     CutCoordinationWidely = "coordination cut widely",
+    /// For a while, whenever a table has just been created, a router and majorities of its shards stop hearing the
+    /// coordination store until it is deleted.
+    DeleteBehindCut = "deletion behind a cut",
     /// The table that all clients work on is not listed in the coordination store for some seconds, as if that
     /// had been restored from an old backup.
     HideTable = "table not listed",
