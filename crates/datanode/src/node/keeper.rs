@@ -16,6 +16,7 @@ use coordination::{Change, Connect, Coordination, SharedCoordination, Watch};
 use model::{NodeId, TableId, TableState};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::claim::Claim;
 use super::data_dir::{DataDir, DataDirError};
 use super::plan::{Wanted, plan};
 use super::replicas::Replicas;
@@ -31,6 +32,10 @@ const REMARK: Duration = Duration::from_secs(1);
 const COMPARE: Duration = Duration::from_mins(1);
 /// How long a live node of the same id at another place is waited for: longer than any session lives on.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a node that can't be registered says of itself.
+const CLAIMING: &str = "it is not registered yet: the coordination store does not answer, or another process is \
+                        registered as this node and is waited for until its session ends";
 
 /// A question to the keeper: destroy what there is of a table, if its deletion was decided.
 pub(super) type DestroyRequest = (TableId, oneshot::Sender<bool>);
@@ -48,6 +53,8 @@ pub(super) struct Keeper {
     pub(super) destroy: mpsc::Receiver<DestroyRequest>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) wanted: Wanted,
+    /// This process was registered as alive in some session: it is no copy that was started beside the original.
+    pub(super) was_registered: bool,
 }
 
 /// Why a session has ended.
@@ -154,14 +161,19 @@ impl Keeper {
             deleted: store.watch(&Node::Deleted.path()).await?,
             ourselves: store.watch(&Node::Live(self.member.id).path()).await?,
         };
-        // Alive first: a copy of the directory is found out by that, before it could take the original's address.
-        self.claim(store).await?;
-        registry::register_member(store, &self.member).await?;
+        let mut claim = Claim::begin(session.clone(), self.live.clone(), PATIENCE);
+        // Alive first: a copy of the directory is found out by that, before it could take the original's address or
+        // speak for it. A process that was registered once is none, and goes on with its work meanwhile.
+        if !self.was_registered {
+            self.first_claim(&mut claim).await?;
+            self.is_registered(store).await?;
+        }
         self.read_members(store).await?;
         self.read_tables(store, Change::Everything).await?;
         self.converge(store).await?;
-        tracing::info!(node = %self.member.id, %cluster, "registered");
-        self.health.send_replace(Health::ready(""));
+        if claim.is_settled() {
+            self.health.send_replace(Health::ready(""));
+        }
         let mut compare = tokio::time::interval(COMPARE);
         compare.reset();
         loop {
@@ -179,18 +191,24 @@ impl Keeper {
                 // with that session. While we are here, so is it.
                 change = watches.ourselves.changed() => {
                     change?;
-                    self.claim(store).await?;
-                    self.health.send_replace(Health::ready(""));
+                    claim.renew();
                 }
                 change = watches.members.changed() => {
                     change?;
                     // The same holds for our own address.
-                    registry::register_member(store, &self.member).await?;
+                    if claim.is_settled() {
+                        registry::register_member(store, &self.member).await?;
+                    }
                     self.read_members(store).await?;
                 }
                 Some((table, answer)) = self.destroy.recv() => {
                     let destroyed = self.destroy_table(store, table).await;
                     let _ = answer.send(destroyed?);
+                }
+                claimed = patiently(&self.health, CLAIMING, claim.settled()), if !claim.is_settled() => {
+                    claimed?;
+                    self.is_registered(store).await?;
+                    self.health.send_replace(Health::ready(""));
                 }
                 // With what the watches have told, so that a steady cluster reads nothing: this is for what
                 // could not be carried out before, not for what was missed.
@@ -201,12 +219,21 @@ impl Keeper {
         }
     }
 
-    /// Registers this node as alive, unless this session has done so already.
-    async fn claim(&self, store: &dyn Coordination) -> Result<(), End> {
-        let claim = registry::register_live_node(store, &self.live, PATIENCE);
-        let waiting =
-            "another process is registered as this node; it is waited for until its session ends";
-        Ok(patiently(&self.health, waiting, claim).await?)
+    /// Waits until this process is registered for the first time. Until then it has nothing to say about tables.
+    async fn first_claim(&mut self, claim: &mut Claim) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            claimed = patiently(&self.health, CLAIMING, claim.settled()) => Ok(claimed?),
+            never = refuse(&mut self.destroy) => match never {},
+        }
+    }
+
+    /// Tells the others where this node is, now that it is known to be the only one of its id.
+    async fn is_registered(&mut self, store: &dyn Coordination) -> Result<(), End> {
+        registry::register_member(store, &self.member).await?;
+        tracing::info!(node = %self.member.id, "registered");
+        self.was_registered = true;
+        Ok(())
     }
 
     async fn read_members(&mut self, store: &dyn Coordination) -> Result<(), End> {

@@ -1,10 +1,12 @@
 //! A data node as a whole: started from its directory, kept in step with the coordination store, stopped.
 
+mod claim;
 mod data_dir;
 mod keeper;
 mod plan;
 mod recovery;
 mod replicas;
+mod vital;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use self::plan::Wanted;
 #[cfg(test)]
 pub(crate) use self::recovery::config as raft_config;
 use self::replicas::{Hands, Replicas};
+use self::vital::Vital;
 use crate::admission::Admission;
 use crate::device::Lock;
 use crate::forward::Forwarder;
@@ -268,11 +271,14 @@ impl Opened {
             destroy: destroy_requests,
             stop: stopping.clone(),
             wanted: Wanted::default(),
+            was_registered: false,
         };
         let (fail, failed) = watch::channel(None);
         let lock = keeper.data_dir.lock();
-        let server = tokio::spawn(serve(service, listener, stopping, fail.clone()));
-        let keeper = tokio::spawn(keep(keeper, shell.failed(), fail));
+        let serving = serve(service, listener, stopping.clone());
+        let keeping = keep(keeper, shell.failed());
+        let server = tokio::spawn(Vital::new(SERVER, &stopping, &fail).watch(serving));
+        let keeper = tokio::spawn(Vital::new(KEEPER, &stopping, &fail).watch(keeping));
         Ok(DataNodeService {
             node,
             address,
@@ -292,31 +298,29 @@ impl Opened {
     }
 }
 
-/// Runs the keeper and watches over the log; whichever can't go on speaks for the node.
+/// What serves the other nodes and the routers.
+const SERVER: &str = "the gRPC server";
+/// What keeps the node in step with the coordination store.
+const KEEPER: &str = "the keeper";
+
+/// Runs the keeper and watches over the log; an error says which of them can't go on.
 async fn keep(
     keeper: Keeper,
     mut log_failed: watch::Receiver<Option<String>>,
-    fail: watch::Sender<Option<String>>,
-) {
-    let reason = tokio::select! {
+) -> Result<(), String> {
+    tokio::select! {
         biased;
-        Ok(reason) = log_failed.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
-        kept = keeper.run() => match kept {
-            Ok(()) => return,
-            Err(reason) => reason,
-        },
-    };
-    let _ = fail.send(Some(reason));
-    // The receiver of `fail` outlives this task; it is told once.
+        Ok(reason) = log_failed.wait_for(Option::is_some) => Err(reason.clone().unwrap_or_default()),
+        kept = keeper.run() => kept,
+    }
 }
 
-/// Serves until the node stops. A node that can't serve any more says so and ends: it would look alive.
+/// Serves until the node stops.
 async fn serve(
     service: Service,
     listener: Incoming,
     mut stop: watch::Receiver<bool>,
-    fail: watch::Sender<Option<String>>,
-) {
+) -> Result<(), String> {
     let service = DataNodeServer::new(service)
         .max_decoding_message_size(limits::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(limits::MAX_MESSAGE_BYTES);
@@ -329,10 +333,8 @@ async fn serve(
     let serving = server.serve_with_incoming_shutdown(listener, async move {
         let _ = stop.wait_for(|stop| *stop).await;
     });
-    if let Err(error) = serving.await {
-        tracing::error!(%error, "the node can't serve any more");
-        let _ = fail.send(Some(format!("the node can't serve any more: {error}")));
-    }
+    let end = serving.await;
+    end.map_err(|error| format!("the node can't serve any more: {error}"))
 }
 
 impl DataNodeService {

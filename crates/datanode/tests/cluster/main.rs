@@ -1,9 +1,13 @@
 //! Three data nodes in one process, on real disks and real gRPC, without a router.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod failures;
 mod support;
 
+use std::time::Duration;
+
 use api::internal::operation_result::Kind;
+use coordination::records::LiveNodeRecord;
 use support::{Cluster, get, put};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +105,7 @@ async fn a_copy_of_a_nodes_directory_waits_and_takes_nothing_from_the_original()
     assert_eq!(copy.node_id(), cluster.nodes()[0]);
     let mut health = copy.health();
     let waits = health.wait_for(|health| health.reason.contains("another process"));
-    tokio::time::timeout(std::time::Duration::from_secs(10), waits)
+    tokio::time::timeout(Duration::from_secs(10), waits)
         .await
         .unwrap()
         .unwrap();
@@ -140,4 +144,40 @@ async fn a_node_whose_registration_was_taken_away_registers_again() {
     cluster.wait_until_registered_by(0, owner).await;
     earlier.close().await;
     assert_eq!(cluster.registrar_of(0).await, Some(owner));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_for_its_registration_goes_on_with_everything_else() {
+    let cluster = Cluster::start(1).await;
+    let owner = cluster.registrar_of(0).await.unwrap();
+    let intruder = cluster.session().await;
+    let elsewhere = |live: &mut LiveNodeRecord| live.host = "elsewhere".to_owned();
+    cluster
+        .change_registration(0, Some(&*intruder), elsewhere)
+        .await;
+    // Tombstones are looked at; less time passes than another process of the same id is waited for.
+    for table in 1..=3 {
+        let swept = cluster.leave_tombstones(model::TableId(table), &[]).await;
+        let gone = cluster.wait_until_gone(&swept);
+        tokio::time::timeout(Duration::from_secs(5), gone)
+            .await
+            .unwrap();
+    }
+    assert_ne!(cluster.registrar_of(0).await, Some(owner));
+    intruder.close().await;
+    cluster.wait_until_registered_by(0, owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_killed_and_started_again_replaces_its_registration_at_once() {
+    let mut cluster = Cluster::start(1).await;
+    let killed = cluster.end_and_leave_registered(0).await;
+    let starting = cluster.start_again(0);
+    tokio::time::timeout(Duration::from_secs(5), starting)
+        .await
+        .unwrap();
+    let owner = cluster.registrar_of(0).await;
+    killed.close().await;
+    assert!(owner.is_some());
+    assert_eq!(cluster.registrar_of(0).await, owner, "it was its own");
 }

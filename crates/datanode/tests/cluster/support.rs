@@ -13,7 +13,7 @@ use api::internal::operation_result::Kind as Answer;
 use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put};
 use bytes::Bytes;
 use coordination::embedded::Embedded;
-use coordination::records::{DeletedRecord, Record as _};
+use coordination::records::{DeletedRecord, LiveNodeRecord, Record as _};
 use coordination::registry;
 use coordination::tree::Node;
 use coordination::{Connect, Coordination, CreateMode, Operation as Change, SharedCoordination};
@@ -55,23 +55,24 @@ impl Cluster {
     }
 
     async fn start_node(&mut self, number: usize) {
-        let coordination: Arc<dyn Connect> = self.coordination.clone();
-        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let node = datanode::start(Options::new(coordination, self.data_dir(number), listen)).await;
-        let node = node.unwrap();
+        let node = datanode::start(self.options(number)).await.unwrap();
         node.ready().await.unwrap();
         self.running.push(node);
+    }
+
+    /// What a node is started with.
+    pub(crate) fn options(&self, number: usize) -> Options {
+        let coordination: Arc<dyn Connect> = self.coordination.clone();
+        Options::new(coordination, self.data_dir(number), listen_anywhere())
     }
 
     /// Starts a node on a copy of a running node's directory.
     pub(crate) async fn start_copy_of(&self, number: usize) -> DataNodeService {
         let copy = self.dir.path().join("copy");
         copy_dir(&self.data_dir(number), &copy);
-        let coordination: Arc<dyn Connect> = self.coordination.clone();
-        let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        datanode::start(Options::new(coordination, copy, listen))
-            .await
-            .unwrap()
+        let mut options = self.options(number);
+        options.data_dir = copy;
+        datanode::start(options).await.unwrap()
     }
 
     /// Where the others are told to find a node, and where it is.
@@ -108,14 +109,44 @@ impl Cluster {
 
     /// Removes a node's registration, or replaces it by one of the same content.
     pub(crate) async fn take_registration(&self, number: usize, by: Option<&dyn Coordination>) {
+        let keep = |_: &mut LiveNodeRecord| ();
+        self.change_registration(number, by, keep).await;
+    }
+
+    /// The same with a content that is changed.
+    pub(crate) async fn change_registration(
+        &self,
+        number: usize,
+        by: Option<&dyn Coordination>,
+        change: impl FnOnce(&mut LiveNodeRecord),
+    ) {
         let path = self.registration(number);
         let session = self.session().await;
         let found = session.get(&path).await.unwrap().unwrap();
+        let mut record = LiveNodeRecord::decode(&path, &found.data).unwrap();
+        change(&mut record);
         let mut operations = vec![Change::delete(path.clone(), found.stat.version)];
         if by.is_some() {
-            operations.push(Change::create(path, found.data, CreateMode::Ephemeral));
+            let content = record.encode();
+            operations.push(Change::create(path, content, CreateMode::Ephemeral));
         }
         by.unwrap_or(&*session).multi(operations).await.unwrap();
+    }
+
+    /// Ends a node and puts its registration there again, by a session that lives on: as after a SIGKILL.
+    pub(crate) async fn end_and_leave_registered(&mut self, number: usize) -> SharedCoordination {
+        let (session, path) = (self.session().await, self.registration(number));
+        let content = session.get(&path).await.unwrap().unwrap().data;
+        self.running.remove(number).shutdown().await;
+        session
+            .create(&path, content, CreateMode::Ephemeral)
+            .await
+            .unwrap();
+        session
+    }
+
+    pub(crate) async fn start_again(&mut self, number: usize) {
+        self.start_node(number).await;
     }
 
     fn data_dir(&self, number: usize) -> PathBuf {
@@ -259,6 +290,10 @@ impl Cluster {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+pub(crate) fn listen_anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 fn copy_dir(from: &Path, to: &Path) {
