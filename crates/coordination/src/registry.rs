@@ -6,6 +6,7 @@
 //! | router | [`register_router`], [`read_tables`], [`create_table`], stand for controller with [`Election`] |
 //! | data node | [`register_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
 //! | controller | [`set_table_state`], [`remove_table`] |
+//! | router, for an operator | [`forget_node`], [`restore_table`], [`condemn_table`] |
 //!
 //! # How a write is carried out
 //!
@@ -27,8 +28,10 @@
 mod attempts;
 mod creation;
 mod election;
+mod forget;
 mod initialise;
 mod nodes;
+mod quarantine;
 mod reading;
 mod removal;
 mod routers;
@@ -38,8 +41,10 @@ use model::{NodeId, TableId, TableState};
 
 pub use creation::{Creation, create_table};
 pub use election::{Election, Leadership};
+pub use forget::{Forgotten, forget_node};
 pub use initialise::initialise;
 pub use nodes::{register_live_node, register_member};
+pub use quarantine::{Restoration, condemn_table, restore_table};
 pub use reading::{
     Listing, Versioned, find_table, read_cluster, read_live_nodes, read_members, read_routers,
     read_table, read_tables, read_tombstones, tombstones_of,
@@ -87,6 +92,16 @@ pub enum Error {
         /// The id that both have.
         node: NodeId,
         /// Where the other one runs.
+        host: String,
+        /// Its data directory.
+        data_dir: String,
+    },
+    /// The node is alive, so it can't be forgotten.
+    #[error("data node {node} is alive on {host} with {data_dir}: stop it first")]
+    StillAlive {
+        /// The node.
+        node: NodeId,
+        /// Where it runs.
         host: String,
         /// Its data directory.
         data_dir: String,

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{LiveNodeRecord, MemberRecord, RecordFault};
 use coordination::registry::{
-    Creation, Election, Error, Leadership, Versioned, confirm_destroyed, create_table, initialise,
-    read_cluster, read_live_nodes, read_members, read_table, read_tables, read_tombstones,
-    register_live_node, register_member, remove_table, set_table_state, sweep_tombstones,
-    tombstones_of,
+    Creation, Election, Error, Leadership, Restoration, Versioned, confirm_destroyed, create_table,
+    forget_node, initialise, read_cluster, read_live_nodes, read_members, read_table, read_tables,
+    read_tombstones, register_live_node, register_member, remove_table, restore_table,
+    set_table_state, sweep_tombstones, tombstones_of,
 };
 use coordination::testing::{Proxy, ZooKeeperServer, eventually};
 use coordination::tree::Node;
@@ -88,6 +88,14 @@ fn table(id: u64, name: &str) -> Table {
 async fn create(store: &dyn Coordination, table: &Table) -> Creation {
     let cluster = read_cluster(store).await.unwrap().unwrap();
     create_table(store, table, cluster.version).await.unwrap()
+}
+
+fn member(id: u64) -> MemberRecord {
+    MemberRecord {
+        id: NodeId(id),
+        address: format!("h:{id}"),
+        zone: None,
+    }
 }
 
 async fn created(store: &dyn Coordination, table: &Table) -> Versioned<Table> {
@@ -191,7 +199,11 @@ async fn a_table_s_life_leaves_no_residue() {
 
         let deleting = set_table_state(store, &available, TableState::Deleting).await;
         let deleting = deleting.unwrap();
-        let unconfirmed = BTreeSet::from([NodeId(2), NodeId(3)]);
+        // Node 4 was forgotten: nobody waits for it.
+        let unconfirmed = BTreeSet::from([NodeId(2), NodeId(3), NodeId(4)]);
+        for id in 1..=3 {
+            register_member(store, &member(id)).await.unwrap();
+        }
         remove_table(store, &deleting, &unconfirmed).await.unwrap();
         // Again: it is gone already.
         remove_table(store, &deleting, &unconfirmed).await.unwrap();
@@ -213,6 +225,54 @@ async fn a_table_s_life_leaves_no_residue() {
         for parent in [Node::Names, Node::Tables, Node::Deleted] {
             assert_eq!(store.children(&parent.path()).await, Ok(Some(vec![])));
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_forgotten_only_while_it_is_not_alive() {
+    on_both(|stores| async move {
+        let session = stores.ready(0).await;
+        let store = &*session;
+        register_member(store, &member(1)).await.unwrap();
+        let alive = stores.ready(0).await;
+        let live = LiveNodeRecord {
+            id: NodeId(1),
+            address: "h:1".into(),
+            incarnation: 1,
+            started_millis: 0,
+            host: "there".into(),
+            data_dir: "/data".into(),
+        };
+        register_live_node(&*alive, &live, DEADLINE).await.unwrap();
+        store.sync("/").await.unwrap();
+        let refused = forget_node(store, NodeId(1)).await;
+        assert!(matches!(&refused, Err(Error::StillAlive { host, .. }) if host == "there"));
+        assert_eq!(read_members(store).await.unwrap().entries.len(), 1);
+        alive.close().await;
+        store.sync("/").await.unwrap();
+        assert!(forget_node(store, NodeId(1)).await.unwrap().member);
+        assert_eq!(read_members(store).await.unwrap().entries.len(), 0);
+        let left = store.children(&Node::Nodes.path()).await;
+        assert_eq!(left, Ok(Some(vec![])));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_restored_once_and_under_a_name_that_is_free() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        created(store, &table(7, "people")).await;
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let restore = async |table: &Table| restore_table(store, table, version).await.unwrap();
+        let taken = restore(&table(8, "people")).await;
+        assert_eq!(taken, Restoration::NameTaken(TableId(7)));
+        assert_eq!(restore(&table(8, "others")).await, Restoration::Restored);
+        assert_eq!(restore(&table(8, "others")).await, Restoration::Restored);
+        assert_eq!(restore(&table(8, "third")).await, Restoration::Listed);
+        let left = store.children(&Node::Deleted.path()).await;
+        assert_eq!(left, Ok(Some(vec![])));
     })
     .await;
 }

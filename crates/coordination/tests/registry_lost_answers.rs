@@ -11,9 +11,10 @@ use std::time::Duration;
 use coordination::embedded::Embedded;
 use coordination::records::{LiveNodeRecord, MemberRecord, RouterRecord};
 use coordination::registry::{
-    self, Creation, Versioned, confirm_destroyed, create_table, find_table, initialise,
-    read_cluster, read_live_nodes, read_members, read_routers, read_table, read_tombstones,
-    register_live_node, register_member, register_router, remove_table, set_table_state,
+    self, Creation, Restoration, Versioned, condemn_table, confirm_destroyed, create_table,
+    find_table, forget_node, initialise, read_cluster, read_live_nodes, read_members, read_routers,
+    read_table, read_tombstones, register_live_node, register_member, register_router,
+    remove_table, restore_table, set_table_state,
 };
 use coordination::{Coordination, SharedCoordination};
 use model::{HashRange, NodeId, RouterId, Shard, Table, TableId, TableState};
@@ -77,6 +78,18 @@ async fn created(store: &dyn Coordination, id: u64) -> Versioned<Table> {
     let creation = create_table(store, &table(id), cluster.version).await;
     assert_eq!(creation, Ok(Creation::Created));
     read_table(store, TableId(id)).await.unwrap().unwrap()
+}
+
+/// Nodes 1 to 3 have joined.
+async fn members(store: &dyn Coordination) {
+    for id in 1..=3 {
+        let member = MemberRecord {
+            id: NodeId(id),
+            address: format!("h:{id}"),
+            zone: None,
+        };
+        register_member(store, &member).await.unwrap();
+    }
 }
 
 async fn removed(store: &dyn Coordination, table: &Versioned<Table>) {
@@ -181,6 +194,7 @@ async fn a_state_is_set_once() {
 async fn a_removal_leaves_its_tombstones_and_moves_the_cluster_once() {
     for script in scripts() {
         let stage = stage(&script).await;
+        members(&*stage.store).await;
         let creating = created(&*stage.store, 7).await;
         let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
         let deleting = deleting.unwrap();
@@ -202,6 +216,7 @@ async fn a_removal_leaves_its_tombstones_and_moves_the_cluster_once() {
 async fn the_last_confirmation_leaves_nothing_behind() {
     for script in scripts() {
         let stage = stage(&script).await;
+        members(&*stage.store).await;
         let creating = created(&*stage.store, 7).await;
         let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
         let unconfirmed = BTreeSet::from([NodeId(1), NodeId(2)]);
@@ -298,5 +313,82 @@ async fn five_lost_answers_leave_the_outcome_unknown() {
         let creation = create_table(&stage.lossy, &table(7), cluster.version).await;
         let error: registry::Error = creation.unwrap_err();
         assert!(error.outcome_unknown(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_forgotten_with_all_that_waits_for_it() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        members(&*stage.store).await;
+        for (id, unconfirmed) in [(7, vec![1]), (8, vec![1, 2]), (9, vec![2])] {
+            let creating = created(&*stage.store, id).await;
+            let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
+            let unconfirmed = unconfirmed.into_iter().map(NodeId).collect();
+            remove_table(&*stage.store, &deleting.unwrap(), &unconfirmed)
+                .await
+                .unwrap();
+        }
+        let forgotten = forget_node(&stage.lossy, NodeId(1)).await.unwrap();
+        assert!(forgotten.member, "{script:?}");
+        assert_eq!(forgotten.tombstones, [TableId(7), TableId(8)].into());
+        stage.lossy.land().await;
+        let again = forget_node(&*stage.store, NodeId(1)).await.unwrap();
+        assert_eq!(again, registry::Forgotten::default());
+        let left = read_members(&*stage.store).await.unwrap().entries;
+        assert_eq!(left.into_keys().collect::<Vec<_>>(), [NodeId(2), NodeId(3)]);
+        let left = read_tombstones(&*stage.store).await.unwrap();
+        let of_two: BTreeSet<_> = [NodeId(2)].into();
+        let expected = [(TableId(8), of_two.clone()), (TableId(9), of_two)];
+        assert_eq!(left, expected.into(), "{script:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_restoration_that_lands_late_raises_nothing_that_was_deleted_since() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        let cluster = read_cluster(&*stage.store).await.unwrap().unwrap();
+        let end = restore_table(&stage.lossy, &table(7), cluster.version).await;
+        assert_eq!(end, Ok(Restoration::Restored), "{script:?}");
+        let restored = read_table(&*stage.store, TableId(7)).await;
+        removed(&*stage.store, &restored.unwrap().unwrap()).await;
+        stage.lossy.land().await;
+        assert_eq!(read_table(&*stage.store, TableId(7)).await, Ok(None));
+        assert_eq!(find_table(&*stage.store, &table(7).name).await, Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn what_was_dropped_is_not_restored_and_what_was_restored_is_not_dropped() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        members(&*stage.store).await;
+        let cluster = read_cluster(&*stage.store).await.unwrap().unwrap();
+        let nodes = BTreeSet::from([NodeId(1), NodeId(2), NodeId(9)]);
+        let name = table(7).name;
+        let condemned = condemn_table(&stage.lossy, TableId(7), &name, &nodes).await;
+        let two = BTreeSet::from([NodeId(1), NodeId(2)]);
+        assert_eq!(condemned, Ok(Some(two.clone())), "{script:?}");
+        stage.lossy.land().await;
+        let left = read_tombstones(&*stage.store).await.unwrap();
+        assert_eq!(left, [(TableId(7), two.clone())].into(), "{script:?}");
+        let refused = restore_table(&*stage.store, &table(7), cluster.version).await;
+        assert_eq!(refused, Ok(Restoration::Removed(two.clone())));
+        for node in two {
+            confirm_destroyed(&*stage.store, TableId(7), node)
+                .await
+                .unwrap();
+        }
+        // Asked for before the drop, it comes after it.
+        let late = restore_table(&*stage.store, &table(7), cluster.version).await;
+        assert_eq!(late, Ok(Restoration::ClusterMoved), "{script:?}");
+
+        let cluster = read_cluster(&*stage.store).await.unwrap().unwrap();
+        let restored = restore_table(&*stage.store, &table(8), cluster.version).await;
+        assert_eq!(restored, Ok(Restoration::Restored));
+        let refused = condemn_table(&*stage.store, TableId(8), &name, &nodes).await;
+        assert_eq!(refused, Ok(None));
+        assert_eq!(read_tombstones(&*stage.store).await, Ok([].into()));
     }
 }

@@ -1,4 +1,7 @@
 //! Removing a table, and the tombstones of nodes that have not destroyed their replicas yet.
+//!
+//! Only members get tombstones. A node that was forgotten will not come to confirm, and if it comes all the same,
+//! what it has of the table is quarantined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +9,11 @@ use model::{NodeId, Table, TableId, TableState};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{Versioned, read, read_cluster, read_table, tombstones};
-use crate::records::{DeletedRecord, NameRecord, Record as _};
+use super::quarantine::new_tombstones;
+use super::reading::{Versioned, children, read, read_cluster, read_table};
+use crate::records::{NameRecord, Record as _};
 use crate::tree::Node;
-use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+use crate::{ANY_VERSION, Coordination, Operation};
 
 /// Removes a table that is being deleted: record and name go, and a tombstone appears for each node that
 /// has not confirmed that its replicas are destroyed, all in one `multi`. The same `multi` sets `/cluster`
@@ -74,20 +78,25 @@ async fn removal(
     if let Some(holder) = holder.filter(|holder| holder.value.table == *id) {
         operations.push(Operation::delete(name_node.path(), holder.version));
     }
-    if !unconfirmed.is_empty() {
-        let parent = Node::Tombstones(*id).path();
-        // There is none, unless the store was restored from a backup.
-        if store.get(&parent).await?.is_none() {
-            let record = DeletedRecord { name: name.clone() }.encode();
-            operations.push(Operation::create(parent, record, CreateMode::Persistent));
-        }
-        let present = tombstones(store, *id).await?;
-        for node in unconfirmed.difference(&present) {
-            let path = Node::Tombstone(*id, *node).path();
-            operations.push(Operation::create(path, "", CreateMode::Persistent));
-        }
-    }
+    let members = members_of(store, unconfirmed).await?;
+    operations.extend(new_tombstones(store, *id, name, &members).await?);
     Ok(operations)
+}
+
+/// Those of the nodes that are members, whatever their records say.
+pub(super) async fn members_of(
+    store: &dyn Coordination,
+    nodes: &BTreeSet<NodeId>,
+) -> Result<BTreeSet<NodeId>, Error> {
+    if nodes.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let members = children(store, &Node::Members).await?.into_iter();
+    let members = members.filter_map(|member| match member {
+        Node::Member(node) => Some(node),
+        _ => None,
+    });
+    Ok(members.filter(|node| nodes.contains(node)).collect())
 }
 
 /// Records that a node has destroyed all its replicas of a removed table: its tombstone goes, and with

@@ -1,0 +1,110 @@
+//! Forgetting a data node that will never return.
+
+use std::collections::BTreeSet;
+
+use model::{NodeId, TableId};
+
+use super::Error;
+use super::attempts::Attempts;
+use super::reading::read_tombstones;
+use crate::records::{LiveNodeRecord, decode_at};
+use crate::tree::Node;
+use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+
+/// Tombstones that go in one `multi`, which has a bound on its size.
+const TOMBSTONES_AT_ONCE: usize = 2000;
+
+/// What was forgotten of a data node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// It was a member.
+    pub member: bool,
+    /// The removed tables whose tombstones waited for it.
+    pub tombstones: BTreeSet<TableId>,
+}
+
+/// Forgets a data node: it is a member no more, and nobody waits any longer for it to destroy what it has of
+/// removed tables. A node of which there is nothing to forget is a success.
+///
+/// [`Error::StillAlive`] if its ephemeral is there. ZooKeeper can't check that a znode is absent, so the same
+/// `multi` makes it and takes it away again: that fails as long as the node is alive.
+///
+/// A node that comes back all the same registers again. It finds no tombstones, so what it has of tables that
+/// were removed is quarantined, not destroyed.
+pub async fn forget_node(store: &dyn Coordination, node: NodeId) -> Result<Forgotten, Error> {
+    let mut attempts = Attempts::new();
+    let mut forgotten = Forgotten::default();
+    loop {
+        let trace = trace(store, node).await;
+        let trace = trace.map_err(|error| attempts.honest_read(error))?;
+        forgotten.member |= trace.member.is_some();
+        forgotten
+            .tombstones
+            .extend(trace.tombstones.iter().map(|(table, _)| *table));
+        let Some(operations) = trace.removal(node) else {
+            return Ok(forgotten);
+        };
+        // Once the member is gone there are no new tombstones for it. One that came just before is found by
+        // the next look.
+        if let Err(error) = store.multi(operations).await {
+            attempts.look(store, error).await?;
+        }
+    }
+}
+
+/// What there is of a node that is not alive.
+struct Trace {
+    /// The version of the member's record, which need not be readable.
+    member: Option<i32>,
+    /// The removed tables with a tombstone of this node, and whether no other node has one.
+    tombstones: Vec<(TableId, bool)>,
+}
+
+async fn trace(store: &dyn Coordination, node: NodeId) -> Result<Trace, Error> {
+    let live = Node::Live(node);
+    if let Some(znode) = store.get(&live.path()).await? {
+        let record = decode_at::<LiveNodeRecord>(&live, &znode.data).ok();
+        let (host, data_dir) = record.map(|r| (r.host, r.data_dir)).unwrap_or_default();
+        return Err(Error::StillAlive {
+            node,
+            host,
+            data_dir,
+        });
+    }
+    let member = store.get(&Node::Member(node).path()).await?;
+    let tombstones = read_tombstones(store).await?.into_iter();
+    let ours = tombstones.filter(|(_, nodes)| nodes.contains(&node));
+    Ok(Trace {
+        member: member.map(|znode| znode.stat.version),
+        tombstones: ours
+            .map(|(table, nodes)| (table, nodes.len() == 1))
+            .collect(),
+    })
+}
+
+impl Trace {
+    /// The next `multi`; `None` if there is nothing left.
+    fn removal(&self, node: NodeId) -> Option<Vec<Operation>> {
+        if self.member.is_none() && self.tombstones.is_empty() {
+            return None;
+        }
+        let live = Node::Live(node).path();
+        let mut operations = vec![
+            Operation::create(live.clone(), "", CreateMode::Persistent),
+            Operation::delete(live, 0),
+        ];
+        if let Some(version) = self.member {
+            operations.push(Operation::delete(Node::Member(node).path(), version));
+        }
+        for (table, last) in self.tombstones.iter().take(TOMBSTONES_AT_ONCE) {
+            // Paths with ids of removed tables are never made again.
+            let tombstone = Node::Tombstone(*table, node).path();
+            operations.push(Operation::delete(tombstone, ANY_VERSION));
+            if *last {
+                let parent = Node::Tombstones(*table).path();
+                operations.push(Operation::delete(parent, ANY_VERSION));
+            }
+        }
+        Some(operations)
+    }
+}

@@ -1,0 +1,198 @@
+//! What becomes of a table that data nodes have replicas of and the tree says nothing of: it is listed again, or
+//! it gets tombstones.
+//!
+//! Both are one `multi` under the id that the table always had, and each makes the other impossible:
+//!
+//! | | the `multi` checks | and writes |
+//! |---|---|---|
+//! | [`restore_table`] | `/cluster` as it was before the nodes were asked, no `/deleted/<table>`, no `/names/<name>` | name and table |
+//! | [`condemn_table`] | no `/tables/<table>`, every node a member | `/cluster` again, so that its version moves; tombstones |
+//!
+//! So a restoration whose answer was lost can't land after the table was deleted or dropped: either moves
+//! `/cluster`. That a znode is absent can't be checked; it is made and taken away again in the same `multi`.
+
+use std::collections::BTreeSet;
+
+use model::{NodeId, Table, TableId, TableName};
+
+use super::Error;
+use super::attempts::Attempts;
+use super::reading::{read_cluster, read_table, table_of, tombstones};
+use super::removal::members_of;
+use crate::records::{DeletedRecord, NameRecord, Record as _};
+use crate::tree::Node;
+use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+
+/// How a restoration ended. All of these are certain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restoration {
+    /// The table is listed, as it was given.
+    Restored,
+    /// A table of this id is listed already, and not as it was given.
+    Listed,
+    /// The name belongs to another table.
+    NameTaken(TableId),
+    /// The table was removed or dropped on purpose, and these nodes have not confirmed yet.
+    Removed(BTreeSet<NodeId>),
+    /// Nothing was written, and nothing will be: since the version of `/cluster` was read, a table was
+    /// removed. It may be this one: ask the nodes again.
+    ClusterMoved,
+}
+
+/// Lists a table again, under the id that it had. `cluster_version` was read before the nodes told what they
+/// have of it.
+pub async fn restore_table(
+    store: &dyn Coordination,
+    table: &Table,
+    cluster_version: i32,
+) -> Result<Restoration, Error> {
+    let mut attempts = Attempts::new();
+    loop {
+        let Err(error) = store.multi(restoration(table, cluster_version)).await else {
+            return Ok(Restoration::Restored);
+        };
+        attempts.look(store, error).await?;
+        let obstacle = obstacle(store, table, cluster_version).await;
+        if let Some(end) = obstacle.map_err(|error| attempts.honest_read(error))? {
+            return Ok(end);
+        }
+    }
+}
+
+fn restoration(table: &Table, cluster_version: i32) -> Vec<Operation> {
+    let record = NameRecord { table: table.id };
+    let mut operations = vec![Operation::check(Node::Cluster.path(), cluster_version)];
+    operations.extend(absent(&Node::Tombstones(table.id)));
+    operations.extend([
+        Operation::create(
+            Node::Name(table.name.clone()).path(),
+            record.encode(),
+            CreateMode::Persistent,
+        ),
+        Operation::create(
+            Node::Table(table.id).path(),
+            table.encode(),
+            CreateMode::Persistent,
+        ),
+    ]);
+    operations
+}
+
+/// What stands in the way, or shows that an attempt was carried out.
+async fn obstacle(
+    store: &dyn Coordination,
+    table: &Table,
+    cluster_version: i32,
+) -> Result<Option<Restoration>, Error> {
+    if let Some(listed) = read_table(store, table.id).await? {
+        let same = listed.value == *table;
+        return Ok(Some(if same {
+            Restoration::Restored
+        } else {
+            Restoration::Listed
+        }));
+    }
+    if store
+        .get(&Node::Tombstones(table.id).path())
+        .await?
+        .is_some()
+    {
+        let nodes = tombstones(store, table.id).await?;
+        return Ok(Some(Restoration::Removed(nodes)));
+    }
+    if let Some(owner) = table_of(store, &table.name).await? {
+        return Ok(Some(Restoration::NameTaken(owner)));
+    }
+    let cluster = read_cluster(store).await?.ok_or_else(no_cluster)?;
+    let moved = cluster.version != cluster_version;
+    Ok(moved.then_some(Restoration::ClusterMoved))
+}
+
+/// Writes tombstones for a table that is not listed, so that these nodes destroy what they have of it and
+/// remember that they did. Returns the nodes that got one: those that are members. `None` if the table is
+/// listed: then nothing was written.
+pub async fn condemn_table(
+    store: &dyn Coordination,
+    table: TableId,
+    name: &TableName,
+    nodes: &BTreeSet<NodeId>,
+) -> Result<Option<BTreeSet<NodeId>>, Error> {
+    let mut attempts = Attempts::new();
+    loop {
+        let listed = store.get(&Node::Table(table).path()).await;
+        if listed.map_err(|error| attempts.honest(error))?.is_some() {
+            return Ok(None);
+        }
+        let members = members_of(store, nodes).await;
+        let members = members.map_err(|error| attempts.honest_read(error))?;
+        if members.is_empty() {
+            return Ok(Some(members));
+        }
+        let operations = condemnation(store, table, name, &members).await;
+        let operations = operations.map_err(|error| attempts.honest_read(error))?;
+        // An attempt whose answer was lost is made again. What it may have written by then has moved
+        // `/cluster` and is seen; a tombstone that was confirmed meanwhile is confirmed once more.
+        match store.multi(operations).await {
+            Ok(_) => return Ok(Some(members)),
+            Err(error) => attempts.look(store, error).await?,
+        }
+    }
+}
+
+async fn condemnation(
+    store: &dyn Coordination,
+    table: TableId,
+    name: &TableName,
+    members: &BTreeSet<NodeId>,
+) -> Result<Vec<Operation>, Error> {
+    let cluster = read_cluster(store).await?.ok_or_else(no_cluster)?;
+    let mut operations = vec![Operation::set(
+        Node::Cluster.path(),
+        cluster.value.encode(),
+        cluster.version,
+    )];
+    operations.extend(absent(&Node::Table(table)));
+    operations.extend(new_tombstones(store, table, name, members).await?);
+    Ok(operations)
+}
+
+/// The tombstones that are missing, and a check that their nodes are members still: a tombstone for one that
+/// was forgotten would stay for ever.
+pub(super) async fn new_tombstones(
+    store: &dyn Coordination,
+    table: TableId,
+    name: &TableName,
+    members: &BTreeSet<NodeId>,
+) -> Result<Vec<Operation>, Error> {
+    let mut operations = Vec::new();
+    if members.is_empty() {
+        return Ok(operations);
+    }
+    let parent = Node::Tombstones(table).path();
+    if store.get(&parent).await?.is_none() {
+        let record = DeletedRecord { name: name.clone() }.encode();
+        operations.push(Operation::create(parent, record, CreateMode::Persistent));
+    }
+    let present = tombstones(store, table).await?;
+    for node in members.difference(&present) {
+        let member = Node::Member(*node).path();
+        let tombstone = Node::Tombstone(table, *node).path();
+        operations.push(Operation::check(member, ANY_VERSION));
+        operations.push(Operation::create(tombstone, "", CreateMode::Persistent));
+    }
+    Ok(operations)
+}
+
+/// Fails a `multi` if the znode is there.
+fn absent(node: &Node) -> [Operation; 2] {
+    [
+        Operation::create(node.path(), "", CreateMode::Persistent),
+        Operation::delete(node.path(), 0),
+    ]
+}
+
+fn no_cluster() -> Error {
+    Error::NotInitialised {
+        path: Node::Cluster.path(),
+    }
+}
