@@ -7,6 +7,8 @@ use crate::{Call, Condition, Operation, Outcome, Refusal, Response, TransactItem
 /// Longest text of a key or value; of a longer one its two ends are shown, since generators often count at
 /// the end.
 const SHOWN: usize = 40;
+/// So much of the beginning of a value is shown where it is to be brief.
+const SHOWN_BRIEFLY: usize = 12;
 
 /// The operations as a table of time, client, call and outcome.
 ///
@@ -60,6 +62,16 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     )
 }
 
+/// A value as text; with `{:#}` only its beginning and its length, for lines that are read as they pass by.
+fn value_text(f: &fmt::Formatter<'_>, value: &[u8]) -> String {
+    match value.split_at_checked(SHOWN_BRIEFLY) {
+        Some((head, rest)) if f.alternate() && !rest.is_empty() => {
+            format!("{}… ({} bytes)", head.escape_ascii(), value.len())
+        }
+        _ => text(value),
+    }
+}
+
 /// A register as text: `table/key`.
 pub(crate) fn place(table: &str, key: &[u8]) -> String {
     format!("{table}/{}", text(key))
@@ -73,6 +85,7 @@ pub(crate) fn brief(operation: &Operation) -> String {
     )
 }
 
+/// `{:#}` shows of a value only its beginning and its length.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -89,7 +102,10 @@ impl fmt::Display for Call {
                 key,
                 value,
                 condition,
-            } => write!(f, "put {} = {}{condition}", place(table, key), text(value)),
+            } => {
+                let value = value_text(f, value);
+                write!(f, "put {} = {value}{condition}", place(table, key))
+            }
             Self::Delete {
                 table,
                 key,
@@ -97,7 +113,7 @@ impl fmt::Display for Call {
             } => write!(f, "delete {}{condition}", place(table, key)),
             Self::TransactPut { items } => {
                 f.write_str("transact-put ")?;
-                list(f, items, |f, item| write!(f, "{item}"))
+                list(f, items, |f, item| item.fmt(f))
             }
             Self::TransactGet { keys } => {
                 f.write_str("transact-get ")?;
@@ -111,7 +127,7 @@ impl fmt::Display for TransactItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = place(&self.table, &self.key);
         match &self.value {
-            Some(value) => write!(f, "{place} = {}{}", text(value), self.condition),
+            Some(value) => write!(f, "{place} = {}{}", value_text(f, value), self.condition),
             None => write!(f, "check {place}{}", self.condition),
         }
     }
@@ -128,6 +144,7 @@ impl fmt::Display for Condition {
     }
 }
 
+/// `{:#}` shows of a value only its beginning and its length.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -143,7 +160,9 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Got { value, version } => write!(f, "{} (version {version})", text(value)),
+            Self::Got { value, version } => {
+                write!(f, "{} (version {version})", value_text(f, value))
+            }
             Self::Missing => f.write_str("missing"),
             Self::Put { version } => write!(f, "version {version}"),
             Self::Deleted => f.write_str("deleted"),
@@ -156,7 +175,9 @@ impl fmt::Display for Response {
                 })
             }
             Self::TransactGet { items } => list(f, items, |f, item| match item {
-                Some((value, version)) => write!(f, "{} (version {version})", text(value)),
+                Some((value, version)) => {
+                    write!(f, "{} (version {version})", value_text(f, value))
+                }
                 None => f.write_str("missing"),
             }),
         }

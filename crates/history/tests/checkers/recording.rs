@@ -65,3 +65,34 @@ fn long_and_unprintable_bytes_are_short_and_printable() {
     );
     assert!(text.len() < 250);
 }
+
+#[test]
+fn of_a_value_the_brief_form_shows_the_beginning_and_the_length() {
+    let put = |value: &[u8]| Call::Put {
+        table: "t".to_owned(),
+        key: bytes("x"),
+        value: value.to_vec().into(),
+        condition: history::Condition::None,
+    };
+    let long = [b"7-9 ", &[b'x'; 300][..]].concat();
+    let brief = "7-9 xxxxxxxx… (304 bytes)";
+    assert_eq!(format!("{:#}", put(&long)), format!("put t/x = {brief}"));
+    assert_eq!(
+        format!("{:#}", put(b"twelve bytes")),
+        "put t/x = twelve bytes"
+    );
+    let item = history::TransactItem {
+        table: "t".to_owned(),
+        key: bytes("x"),
+        value: Some(long.clone().into()),
+        condition: history::Condition::Absent,
+    };
+    let transact = Call::TransactPut { items: vec![item] };
+    let shown = format!("transact-put t/x = {brief} if absent");
+    assert_eq!(format!("{transact:#}"), shown);
+    let got = Outcome::Done(Response::Got {
+        value: long.into(),
+        version: 3,
+    });
+    assert_eq!(format!("{got:#}"), format!("{brief} (version 3)"));
+}
