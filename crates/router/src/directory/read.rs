@@ -10,10 +10,11 @@ use futures::stream::{self, StreamExt as _};
 use model::{TableId, TableName};
 use tracing::error;
 
-use super::snapshot::TableEntry;
+use super::snapshot::{Snapshot, TableEntry};
 
-/// Reads on the way at the same time.
-const CONCURRENT_READS: usize = 32;
+/// Reads on the way at the same time: a connection carries them one behind the other, so that few would wait for the way
+/// there and back.
+const CONCURRENT_READS: usize = 256;
 
 /// Makes the reads that follow see everything that was confirmed to anyone before.
 pub(crate) async fn sync(store: &dyn Coordination) -> Result<(), Error> {
@@ -30,14 +31,21 @@ pub(crate) async fn names(store: &dyn Coordination) -> Result<Vec<TableName>, Er
     Ok(names)
 }
 
-/// The tables of these names, as far as they exist.
+/// The tables of these names, as far as they exist. What is known of them only says where to look: a table's id is never
+/// another's, so if it is there it has the name, and one read instead of two shows it as it is now.
 pub(crate) async fn tables_of(
     store: &dyn Coordination,
     names: Vec<TableName>,
+    known: &Snapshot,
 ) -> Result<Vec<Arc<TableEntry>>, Error> {
-    let reads = names
-        .into_iter()
-        .map(|name| async move { registry::find_table(store, &name).await });
+    let reads = names.into_iter().map(|name| async move {
+        if let Some(entry) = known.by_name(name.as_str())
+            && let Some(table) = registry::read_table(store, entry.value.id).await?
+        {
+            return Ok(Some(table));
+        }
+        registry::find_table(store, &name).await
+    });
     // In the order of the names.
     let mut reads = stream::iter(reads).buffered(CONCURRENT_READS);
     let mut tables = Vec::new();

@@ -20,7 +20,7 @@ pub(crate) async fn list_tables(
         0 => MAX_LIST_PAGE,
         limit => limit.min(MAX_LIST_PAGE),
     };
-    let read = read_page(&session, &request.after, limit);
+    let read = read_page(state, &session, &request.after, limit);
     match timeout_at(deadline, read).await {
         Ok(page) => page.map_err(unavailable),
         Err(_) => Err(unavailable("it did not answer in time")),
@@ -28,6 +28,7 @@ pub(crate) async fn list_tables(
 }
 
 async fn read_page(
+    state: &State,
     session: &Session,
     after: &str,
     limit: usize,
@@ -42,7 +43,8 @@ async fn read_page(
     let more = names.len() > limit;
     let page: Vec<TableName> = names.into_iter().take(limit).collect();
     let next = page.last().filter(|_| more).map(ToString::to_string);
-    let tables = read::tables_of(store, page).await?;
+    let known = state.directory.snapshot();
+    let tables = read::tables_of(store, page, &known).await?;
     Ok(ListTablesResponse {
         tables: tables.iter().map(|entry| summary(&entry.value)).collect(),
         next: next.unwrap_or_default(),
