@@ -178,7 +178,8 @@ impl Replicas {
         if records.is_empty() {
             return Ok(());
         }
-        self.save(&records).await?;
+        // Before they are saved: records that could not be made durable may still be there after the next start, so a
+        // table of which they tell must not be confirmed as destroyed until then.
         for (&shard, record) in &records {
             let held = Held {
                 standing: Standing::HalfMade,
@@ -187,6 +188,7 @@ impl Replicas {
             };
             self.held.insert(shard, held);
         }
+        self.save(&records).await?;
         let empty_groups = records.keys().flat_map(|&group| {
             // What an earlier attempt may have left was never used.
             [
@@ -343,3 +345,6 @@ fn join_worker(workers: &Workers, shard: ShardId, ready: Ready) {
         },
     );
 }
+
+#[cfg(test)]
+mod tests;
