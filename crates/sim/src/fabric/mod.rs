@@ -350,3 +350,6 @@ impl State {
         broken
     }
 }
+
+#[cfg(test)]
+mod tests;

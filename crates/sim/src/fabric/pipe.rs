@@ -13,6 +13,7 @@ pub(super) const WINDOW: usize = 1024 * 1024;
 /// A process on a host.
 pub(super) type End = (HostId, u64);
 
+#[allow(clippy::struct_excessive_bools)] // What each end knows of the other.
 pub(super) struct Pipe {
     pub(super) from: End,
     pub(super) to: End,

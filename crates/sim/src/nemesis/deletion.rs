@@ -52,7 +52,7 @@ impl Deletion {
         Self {
             known: tables
                 .iter()
-                .filter(is_available)
+                .filter(|table| is_available(table))
                 .map(|table| table.id)
                 .collect(),
             next: None,
@@ -80,7 +80,7 @@ impl Deletion {
             }
             return;
         }
-        for table in tables.iter().filter(is_available) {
+        for table in tables.iter().filter(|table| is_available(table)) {
             if self.known.insert(table.id) {
                 // All routers are to find it before.
                 self.next = Some((now + dice.between(0, 150_000), table.id));
@@ -190,6 +190,6 @@ impl Known {
     }
 }
 
-fn is_available(table: &&Table) -> bool {
+fn is_available(table: &Table) -> bool {
     table.state == TableState::Available
 }
