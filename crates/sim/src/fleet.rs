@@ -42,8 +42,12 @@ pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
                     if late || stop || number >= arguments.seeds {
                         return;
                     }
-                    let outcome = one(arguments, arguments.from.wrapping_add(number));
-                    if outcome.report.failure.is_some() {
+                    let seed = arguments.from.wrapping_add(number);
+                    let mut outcome = one(arguments, seed);
+                    outcome.fails_anyway = arguments.mutants
+                        && outcome.report.failure.is_some()
+                        && fails_without_mutant(arguments, seed);
+                    if outcome.is_failure() {
                         failed.store(true, Ordering::Relaxed);
                     }
                     let Ok(mut summary) = summary.lock() else {
@@ -66,6 +70,15 @@ pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Whether a seed fails also without the mutant: then it says nothing about it.
+fn fails_without_mutant(arguments: &Arguments, seed: u64) -> bool {
+    let without = Arguments {
+        mutant: None,
+        ..arguments.clone()
+    };
+    one(&without, seed).report.failure.is_some()
+}
+
 fn one(arguments: &Arguments, seed: u64) -> Outcome {
     let name = match &arguments.scenario {
         Some(name) => name.clone(),
@@ -83,6 +96,7 @@ fn one(arguments: &Arguments, seed: u64) -> Outcome {
         seed,
         scenario: name,
         report,
+        fails_anyway: false,
     }
 }
 

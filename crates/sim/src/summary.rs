@@ -14,6 +14,15 @@ pub(crate) struct Outcome {
     pub(crate) seed: u64,
     pub(crate) scenario: String,
     pub(crate) report: Report,
+    /// It fails also without the mutant that it was run with, which has not caught anything then.
+    pub(crate) fails_anyway: bool,
+}
+
+impl Outcome {
+    /// Whether something was violated, and by the mutant if there is one.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.report.failure.is_some() && !self.fails_anyway
+    }
 }
 
 /// See the [module](self).
@@ -27,6 +36,7 @@ pub(crate) struct Summary {
     begun: u64,
     faults: BTreeMap<String, u64>,
     failed: Vec<Outcome>,
+    failed_anyway: Vec<Outcome>,
     took: Duration,
 }
 
@@ -46,6 +56,7 @@ impl Summary {
                 .map(|kind| (kind.name().to_owned(), 0))
                 .collect(),
             failed: Vec::new(),
+            failed_anyway: Vec::new(),
             took: Duration::ZERO,
         }
     }
@@ -60,7 +71,9 @@ impl Summary {
         for (name, count) in &report.faults {
             *self.faults.entry(name.clone()).or_default() += count;
         }
-        if report.failure.is_some() {
+        if outcome.fails_anyway {
+            self.failed_anyway.push(outcome);
+        } else if outcome.is_failure() {
             self.failed.push(outcome);
         }
         self.took = took;
@@ -77,6 +90,11 @@ impl Summary {
     /// The failure of the lowest seed.
     pub(crate) fn first_failure(&self) -> Option<&Outcome> {
         self.failed.iter().min_by_key(|outcome| outcome.seed)
+    }
+
+    /// The runs that have failed, and do so without the mutant too.
+    pub(crate) fn failed_anyway(&self) -> &[Outcome] {
+        &self.failed_anyway
     }
 
     pub(crate) fn progress(&self) -> String {

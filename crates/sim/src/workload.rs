@@ -124,14 +124,14 @@ impl Record {
     fn begin(&self, client: u64, call: Call) -> Token {
         let now = self.time.micros();
         self.trace
-            .say(now, || format!("client {client} asks {call:?}"));
+            .say(now, || format!("client {client} asks {call:#}"));
         self.recorder.lock().begin(client, now, call)
     }
 
     fn end(&self, client: u64, token: Token, outcome: Outcome) {
         let now = self.time.micros();
         self.trace
-            .say(now, || format!("client {client} hears {outcome:?}"));
+            .say(now, || format!("client {client} hears {outcome:#}"));
         if matches!(outcome, Outcome::Done(_)) {
             self.successes.fetch_add(1, Ordering::Relaxed);
         }

@@ -9,10 +9,10 @@
 //! | `leader_completeness` | Raft §5.4 | every leader's first turn |
 //! | `state_machine_safety` | Raft §5.4.3 | every entry that is applied |
 //! | `acknowledged_is_durable` | Raft §5.3, figure 2 | every start of a node |
-//! | `applied_with_data` | etcd 3.5's data inconsistency | every crash, every few seconds, at rest |
-//! | `replicas_equal` | state machine replication | every crash, every few seconds, at rest |
+//! | `applied_with_data` | etcd 3.5's data inconsistency | every crash, every five seconds |
+//! | `replicas_equal` | state machine replication | every crash, every five seconds, at rest |
 //! | `replicas_run` | nothing stops without a reason | every turn |
-//! | `bounded` | memory and log | every second |
+//! | `bounded` | memory and log | entries in memory every turn; the log's bytes every crash, every five seconds |
 //! | `available_has_led`, `deletion_is_final` | tables T1, T3 | several times in a second |
 //! | `no_orphans`, `no_residue` | tables T3 | at rest |
 //!
