@@ -42,7 +42,7 @@ pub(super) struct Ready {
     pub(super) replica: Box<Replica>,
     /// Its state.
     pub(super) machine: Box<Machine>,
-    /// Bytes of its log that are not applied yet, roughly.
+    /// Bytes of its log, roughly.
     pub(super) log_bytes: u64,
 }
 
@@ -120,7 +120,7 @@ fn restore(
     let voters = meta.voters.clone();
     let (preceding_term, entries) =
         unapplied(shard, applied, group.preceding_term, group.entries, reader)?;
-    let log_bytes = entries.iter().map(|entry| entry.payload.len() as u64).sum();
+    let log_bytes = group.bytes;
     let restored = Restored {
         hard_state: HardState {
             term: Term(group.term),

@@ -88,12 +88,7 @@ impl Running {
     pub(super) fn new(node: NodeId, replica: Replica, held: Held) -> Self {
         let voters = replica.membership().members().map(wire::node_id).collect();
         let applied = replica.applied_index();
-        let mut log_size = LogSize::default();
-        if held.log_bytes > 0 && replica.last_index() > applied {
-            let last = replica.last_index();
-            let term = replica.term_at(last).unwrap_or_default();
-            log_size.append(last, term, held.log_bytes);
-        }
+        let log_size = LogSize::of(&replica, held.log_bytes);
         Self {
             replica,
             quarantined: false,

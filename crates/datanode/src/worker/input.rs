@@ -144,7 +144,8 @@ pub struct Held {
     pub items: u64,
     /// Bytes of keys and values in its state.
     pub bytes: u64,
-    /// Bytes of its log that are not applied yet, roughly, so that it is compacted in time.
+    /// Bytes of its log, roughly, those that are applied included: what earlier processes wrote is compacted like
+    /// everything else.
     pub log_bytes: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use raft::{Index, Term};
+use raft::{Index, Replica, Term};
 
 /// Entries are counted in stretches of about this many bytes: fine enough to decide by.
 const STRETCH_BYTES: u64 = 64 * 1024;
@@ -21,22 +21,48 @@ struct Stretch {
 }
 
 impl LogSize {
+    /// Counts what a replica brings along: what is applied as one piece, what is not as another.
+    pub(super) fn of(replica: &Replica, bytes: u64) -> Self {
+        let applied = replica.applied_index();
+        let unapplied = replica.in_memory().filter(|entry| entry.index > applied);
+        let unapplied: u64 = unapplied.map(|entry| entry.size() as u64).sum();
+        let pieces = [
+            (applied, bytes.saturating_sub(unapplied)),
+            (replica.last_index(), unapplied),
+        ];
+        let mut size = Self::default();
+        for (last, bytes) in pieces {
+            if let Some(term) = replica
+                .term_at(last)
+                .filter(|_| bytes > 0 && last > Index(0))
+            {
+                size.append_stretch(last, term, bytes);
+            }
+        }
+        size
+    }
+
+    fn append_stretch(&mut self, index: Index, term: Term, bytes: u64) {
+        self.bytes += bytes;
+        self.stretches.push_back(Stretch {
+            last: (index, term),
+            bytes,
+        });
+    }
+
     /// Counts an entry that was appended. One that replaces others replaces their count as well.
     pub(super) fn append(&mut self, index: Index, term: Term, bytes: u64) {
         while let Some(stretch) = self.stretches.back().filter(|s| s.last.0 >= index) {
             self.bytes -= stretch.bytes;
             self.stretches.pop_back();
         }
-        self.bytes += bytes;
         match self.stretches.back_mut() {
             Some(stretch) if stretch.bytes < STRETCH_BYTES => {
                 stretch.last = (index, term);
                 stretch.bytes += bytes;
+                self.bytes += bytes;
             }
-            _ => self.stretches.push_back(Stretch {
-                last: (index, term),
-                bytes,
-            }),
+            _ => self.append_stretch(index, term, bytes),
         }
     }
 

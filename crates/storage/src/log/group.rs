@@ -230,6 +230,11 @@ impl Group {
         None
     }
 
+    /// Bytes of the records that it needs.
+    pub(super) fn bytes(&self) -> u64 {
+        self.usage.bytes()
+    }
+
     /// The oldest segment that the group needs.
     pub(super) fn oldest_segment(&self) -> Option<u64> {
         self.usage.oldest()

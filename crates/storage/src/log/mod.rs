@@ -207,6 +207,8 @@ pub struct RecoveredGroup {
     pub preceding_term: u64,
     /// Index of the last entry; the point's if there is none.
     pub last_index: u64,
+    /// Bytes of the group's records, all of its entries included.
+    pub bytes: u64,
 }
 
 /// Sizes, in bytes unless the name says otherwise.

@@ -322,6 +322,7 @@ fn recovered(index: &Index, group: &Group, max_bytes: usize) -> Result<Recovered
         entries,
         preceding_term,
         last_index,
+        bytes: group.bytes(),
     })
 }
 
