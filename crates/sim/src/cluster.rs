@@ -21,14 +21,15 @@ use coordination::{Znode, tree};
 use datanode::Tuning;
 use environment::Environment;
 use model::{NodeId, ShardId, Table, TableState};
+use storage::disk::SimDisk;
 use storage::log::LogOptions;
 
-use self::disks::NodeDisks;
+pub use self::disks::NodeDisks;
 use crate::STEP_MICROS;
 use crate::dice::Dice;
 use crate::fabric::{Fabric, HostId};
 use crate::host::{Exit, Host};
-use crate::invariants::{Disks, Invariants, Rest};
+use crate::invariants::{Bounds, Disks, FoundLog, Invariants, Rest};
 use crate::probe::{Leaders, Probe, Tamper};
 use crate::scenario::Scenario;
 use crate::system;
@@ -40,8 +41,6 @@ pub const CLIENTS: HostId = HostId(200);
 const OPERATOR: HostId = HostId(201);
 /// The port of every process that listens.
 const PORT: u16 = 7000;
-/// A log beyond this is not bounded, with the budget of [`Cluster`]'s nodes and room for what can't be compacted yet.
-pub const LOG_BOUND_BYTES: u64 = 5 << 20;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +81,8 @@ pub struct Cluster {
     pub trace: Trace,
     hosts: BTreeMap<HostId, Host>,
     disks: BTreeMap<HostId, NodeDisks>,
-    /// The nodes that have lost their log, and with it their part in every group that they were in.
-    without_log: BTreeSet<HostId>,
+    /// The replicas whose node has lost its log, and with it its part in their groups.
+    without_log: BTreeSet<(HostId, ShardId)>,
     processes: BTreeMap<HostId, u64>,
     last_process: u64,
     dice: Dice,
@@ -114,7 +113,7 @@ impl Cluster {
             ensemble: Ensemble::new(seed, EnsembleOptions::default()),
             tamper: Tamper::new(Dice::new(seed, "messages")),
             leaders: Leaders::default(),
-            invariants: Invariants::default(),
+            invariants: Invariants::new(bounds(scenario)),
             trace,
             hosts,
             disks,
@@ -205,17 +204,18 @@ impl Cluster {
 
     fn start_node(&mut self, id: HostId) {
         let process = self.new_process(id);
-        let probe = Probe::new(
-            id,
-            process,
-            self.invariants.clone(),
-            self.tamper.clone(),
-            self.leaders.clone(),
-        );
         let coordination = self.ensemble.client(u64::from(id.0), process);
         let (Some(host), Some(disks)) = (self.hosts.get_mut(&id), self.disks.get(&id)) else {
             return;
         };
+        let probe = Probe::new(
+            id,
+            process,
+            disks.clone(),
+            self.invariants.clone(),
+            self.tamper.clone(),
+            self.leaders.clone(),
+        );
         let storage = Arc::new(disks.clone());
         let tuning = self.tuning.clone();
         host.start(&self.fabric, move |environment, exit| {
@@ -278,8 +278,7 @@ impl Cluster {
             Death::Process => disks.keep_all(),
             Death::Power => disks.lose(&mut self.dice),
         }
-        self.invariants.crashed(id);
-        self.look_at(id);
+        self.look_after_crash(id);
     }
 
     /// Asks a host's process to end, as a service manager does.
@@ -295,16 +294,23 @@ impl Cluster {
             return;
         }
         if let Some(disks) = self.disks.get(&id)
+            && let Ok(shards) = disks.hosted()
             && disks.lose_log().is_ok()
         {
-            self.without_log.insert(id);
-            self.invariants.log_lost(id);
+            let lost = shards.iter().map(|shard| (id, *shard));
+            self.without_log.extend(lost);
+            self.invariants.log_lost(id, &shards);
         }
     }
 
-    /// Whether a node has lost its log.
-    pub fn is_without_log(&self, id: HostId) -> bool {
-        self.without_log.contains(&id)
+    /// Whether a node has lost the log of any replica.
+    pub fn has_lost_log(&self, id: HostId) -> bool {
+        self.without_log.iter().any(|(host, _)| *host == id)
+    }
+
+    /// Whether the log of this node's replica was lost, so that it must not run any more.
+    pub fn is_without_log(&self, id: HostId, shard: ShardId) -> bool {
+        self.without_log.contains(&(id, shard))
     }
 
     /// The first table is not listed in the coordination store for a while. One table at a time: false if there is
@@ -327,6 +333,11 @@ impl Cluster {
             });
         }
         true
+    }
+
+    /// Whether a table is hidden, or the operator makes sure that it is not any more.
+    pub fn is_operated(&self) -> bool {
+        self.is_up(OPERATOR)
     }
 
     /// Shows the tables to the invariants, as they are in the coordination store.
@@ -356,25 +367,51 @@ impl Cluster {
         }
     }
 
+    /// Shows the invariants what the next process of a node will find.
+    fn look_after_crash(&self, id: HostId) {
+        self.look_at(id);
+        if let Some((disk, disks)) = self.disks.get(&id).map(|disks| (disks.disk(), disks))
+            && let Some(log) = self.log_of(id, &disk)
+        {
+            let disks = Disks {
+                host: id,
+                disk: &disk,
+                store: disks.store(),
+            };
+            self.invariants.crashed(&disks, &log);
+        }
+    }
+
+    /// What is in a node's log. That it can't be read is a violation: nothing that happens here damages one.
+    fn log_of(&self, id: HostId, disk: &SimDisk) -> Option<FoundLog> {
+        let opened = FoundLog::open(disk, log_options());
+        let complain = |error: String| {
+            let detail = format!("host {}: {error}", id.0);
+            self.invariants.complain("log-can-be-read", detail);
+        };
+        opened.map_err(complain).ok()
+    }
+
     /// Shows the cluster at rest to the invariants.
     pub fn look_at_rest(&self) {
-        let disks: Vec<_> = self
-            .disks
-            .iter()
-            .filter(|(id, _)| !self.is_without_log(**id))
-            .map(|(&id, d)| (id, d.disk(), d))
+        let disks = self.disks.iter();
+        let disks: Vec<_> = disks
+            .map(|(&id, disks)| (id, disks.disk(), disks))
             .collect();
-        let nodes: Vec<_> = disks
-            .iter()
-            .map(|(id, disk, disks)| Disks {
+        let nodes = disks.iter().filter_map(|(id, disk, disks)| {
+            let log = self.log_of(*id, disk)?;
+            let disks = Disks {
                 host: *id,
                 disk,
                 store: disks.store(),
-            })
-            .collect();
+            };
+            Some((disks, log))
+        });
+        let nodes: Vec<_> = nodes.collect();
         let tree = self.ensemble.tree();
         self.invariants.at_rest(&Rest {
             nodes: &nodes,
+            without_log: &self.without_log,
             tree: &tree,
         });
     }
@@ -395,7 +432,8 @@ impl Cluster {
             self.say(|| format!("host {} ends by itself: {reason}", id.0));
             // Clients and operators may end when they are done.
             if id < CLIENTS {
-                self.invariants.ended(id, &reason);
+                let failed = self.disks.get(&id).is_some_and(NodeDisks::have_failed);
+                self.invariants.ended(id, &reason, failed);
             }
             let death = self.disks.get(&id).map_or(Death::Process, NodeDisks::death);
             self.exits.push((now, id, reason));
@@ -450,6 +488,24 @@ fn log_options() -> LogOptions {
         spare_segments: 1,
         memory_tail_bytes: 16 << 10,
         ..LogOptions::default()
+    }
+}
+
+/// What a node's log may take.
+///
+/// A group is compacted beyond `group_log_bytes`, four times that while a follower is given a snapshot, and in
+/// stretches of 64 KiB, of which the first and the last may be needed in part. What is not applied and durable yet is
+/// needed as well: a few seconds of writing, if a disk is slow. The log rewrites what pins old segments when
+/// the files are three times what is needed of them and three segments more; one is active, one is spare.
+fn bounds(scenario: &Scenario) -> Bounds {
+    let work = &scenario.workload;
+    let tables = work.tables.iter().map(|table| u64::from(table.shards));
+    let churned = work.churners * (scenario.churn.names + 1) * u64::from(scenario.churn.shards);
+    let groups = tables.sum::<u64>() + churned;
+    let live_bytes = groups * (4 * scenario.group_log_bytes + (2 * 64 << 10)) + (1 << 20);
+    Bounds {
+        live_bytes,
+        log_bytes: 3 * live_bytes + 5 * log_options().segment_bytes,
     }
 }
 

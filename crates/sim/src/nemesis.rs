@@ -85,12 +85,6 @@ impl Nemesis {
         if let Some(deletion) = &mut self.deletion {
             deletion.go_on(cluster, &mut self.dice);
         }
-        for (_, undo) in &self.running {
-            // Whoever starts on a full disk is excused as well.
-            if let Undo::Space(host) = undo {
-                cluster.invariants.disturbed(*host);
-            }
-        }
         if now < self.next {
             return;
         }

@@ -9,6 +9,7 @@ use datanode::worker::{Outputs, Worker};
 use model::{NodeId, ShardId};
 use parking_lot::Mutex;
 
+use crate::cluster::NodeDisks;
 use crate::dice::Dice;
 use crate::fabric::HostId;
 use crate::invariants::{Invariants, Turn};
@@ -90,6 +91,7 @@ impl Leaders {
 pub struct Probe {
     host: HostId,
     process: u64,
+    disks: NodeDisks,
     invariants: Invariants,
     tamper: Tamper,
     leaders: Leaders,
@@ -107,6 +109,7 @@ impl Probe {
     pub fn new(
         host: HostId,
         process: u64,
+        disks: NodeDisks,
         invariants: Invariants,
         tamper: Tamper,
         leaders: Leaders,
@@ -114,6 +117,7 @@ impl Probe {
         Self {
             host,
             process,
+            disks,
             invariants,
             tamper,
             leaders,
@@ -165,6 +169,7 @@ impl datanode::Probe for Probe {
             process: self.process,
             worker,
             outputs,
+            disks_failed: self.disks.have_failed(),
         };
         self.invariants.turned(&turn);
         self.leaders.look(self.host, worker);

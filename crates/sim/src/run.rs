@@ -33,6 +33,10 @@ pub struct Report {
     pub begun: u64,
     /// A number that is the same for the same run, and how many events are in it.
     pub digest: (u64, u64),
+    /// From the end of the last fault until every router had served every key, microseconds.
+    pub served_after: u64,
+    /// From there until the cluster was at rest, as far as its clients let it.
+    pub rested_after: u64,
     /// What does not hold.
     pub failure: Option<Failure>,
 }
@@ -50,13 +54,25 @@ pub struct Failure {
 
 /// The clients have their tables.
 const READY: u8 = 1;
-/// The clients have read everything at the end.
-const DONE: u8 = 2;
+/// The last fault is over.
+const HEALED: u8 = 2;
+/// Every router has served every key since.
+const SERVED: u8 = 3;
+/// The clients have ended, and read everything.
+const DONE: u8 = 4;
+/// The cluster is at rest.
+const REST: u8 = 5;
+/// The clients have compared what eventual reads find at rest.
+const COMPARED: u8 = 6;
 
 /// How long the cluster may take to start and to create its tables, microseconds.
 const SETUP: u64 = 120_000_000;
-/// How long it may take to serve everything again after the last fault, and to come to rest.
-const RECOVERY: u64 = 180_000_000;
+/// How long it may take to serve everything again after the last fault.
+const SERVES_AGAIN: u64 = 30_000_000;
+/// How long it may take to come to rest after the last fault.
+const RESTS: u64 = 90_000_000;
+/// How long the clients may take for what they are at: the longest is a table that is being created.
+const CLIENTS_END: u64 = 60_000_000;
 /// The disks are looked at so often.
 const LOOK: u64 = 5_000_000;
 /// The coordination store is looked at so often.
@@ -76,6 +92,8 @@ struct Run<'a> {
     nemesis: Nemesis,
     record: Record,
     phase: Arc<AtomicU8>,
+    served_after: u64,
+    rested_after: u64,
 }
 
 impl<'a> Run<'a> {
@@ -96,6 +114,8 @@ impl<'a> Run<'a> {
             nemesis,
             record,
             phase: Arc::default(),
+            served_after: 0,
+            rested_after: 0,
         }
     }
 
@@ -110,17 +130,28 @@ impl<'a> Run<'a> {
             self.step(true)?;
         }
         self.nemesis.end(&mut self.cluster);
+        self.wait("operators-end", SETUP, |run| !run.cluster.is_operated())?;
+        let healed = self.cluster.now_micros();
+        self.phase.store(HEALED, Ordering::Relaxed);
         // In one half of the runs the clients write on when all is well again; in the other one nothing comes
         // after what was lost.
         let longer = 5_000_000 * (self.cluster.seed() % 2);
         let clients_go_on = self.cluster.now_micros() + longer;
+        if longer == 0 {
+            self.record.stop();
+        }
+        self.wait("serves-again", SERVES_AGAIN, |run| run.phase() >= SERVED)?;
+        self.served_after = self.cluster.now_micros() - healed;
         while self.cluster.now_micros() < clients_go_on {
             self.step(false)?;
         }
         self.record.stop();
-        self.wait("serves-again", RECOVERY, |run| run.phase() >= DONE)?;
+        self.wait("clients-end", CLIENTS_END, |run| run.phase() >= DONE)?;
         let at_rest = |run: &mut Self| rest::is_at_rest(&run.cluster);
-        if self.wait("comes-to-rest", RECOVERY, at_rest).is_err() {
+        let left = (healed + RESTS).saturating_sub(self.cluster.now_micros());
+        let rested = self.wait("comes-to-rest", left, at_rest);
+        self.rested_after = self.cluster.now_micros() - healed;
+        if rested.is_err() {
             self.cluster.look_at_rest();
             self.check_broken()?;
             let why = rest::why_not(&self.cluster).unwrap_or_default();
@@ -132,7 +163,11 @@ impl<'a> Run<'a> {
         if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &last, &history) {
             return Err(self.failure("items-that-exist", unlike));
         }
-        self.check_history(&history, &last)
+        self.check_history(&history, &last)?;
+        self.phase.store(REST, Ordering::Relaxed);
+        self.wait("eventual-reads-at-rest", CLIENTS_END, |run| {
+            run.phase() >= COMPARED
+        })
     }
 
     fn phase(&self) -> u8 {
@@ -203,8 +238,8 @@ impl<'a> Run<'a> {
         if let Some(panic) = panics::first() {
             return Err(self.failure("no-panic", panic));
         }
-        if let Some(complaint) = self.record.complaint() {
-            return Err(self.failure("tables-as-confirmed", complaint));
+        if let Some((property, complaint)) = self.record.complaint() {
+            return Err(self.failure(property, complaint));
         }
         if let Some(broken) = self.cluster.invariants.broken() {
             let events = self.cluster.trace.last();
@@ -241,15 +276,21 @@ impl<'a> Run<'a> {
             let workers: Vec<_> = workers
                 .map(|worker| worker.work(workload.clone()))
                 .collect();
+            let serve = async {
+                until(&phase, HEALED).await;
+                first.is_served(&workload, seed % 2 == 1).await;
+                phase.store(SERVED, Ordering::Relaxed);
+            };
             futures::join!(
                 futures::future::join_all(churners),
-                futures::future::join_all(workers)
+                futures::future::join_all(workers),
+                serve
             );
-            if seed % 2 == 1 {
-                first.write_all(&workload).await;
-            }
             first.read_all(&workload).await;
             phase.store(DONE, Ordering::Relaxed);
+            until(&phase, REST).await;
+            first.compare(&workload).await;
+            phase.store(COMPARED, Ordering::Relaxed);
         });
     }
 
@@ -272,8 +313,17 @@ impl<'a> Run<'a> {
             begun: begun.values().sum(),
             faults,
             digest: self.cluster.trace.digest(),
+            served_after: self.served_after,
+            rested_after: self.rested_after,
             failure,
         }
+    }
+}
+
+/// Waits for a phase of the run.
+async fn until(phase: &AtomicU8, reached: u8) {
+    while phase.load(Ordering::Relaxed) < reached {
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -287,15 +337,37 @@ impl Worker {
         }
     }
 
-    /// Writes every key and reads it through every router, however often that takes.
-    async fn write_all(&mut self, workload: &Workload) {
+    /// Reads every key through every router, however often that takes; and writes it before, if it `writes`.
+    async fn is_served(&mut self, workload: &Workload, writes: bool) {
         for table in &workload.tables {
             let name = &table.name;
             for number in 0..workload.keys {
-                while self.put(name, name, key_of(number), 20).await.is_err() {
+                while writes && self.put(name, name, key_of(number), 20).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 self.read_everywhere(name, key_of(number)).await;
+            }
+        }
+    }
+
+    /// All replicas are equal now, so an eventual read of a key finds, through every router, what a consistent one
+    /// does. Only a put of unknown outcome may still land, so a key counts that has not changed for a second.
+    async fn compare(&mut self, workload: &Workload) {
+        for table in &workload.tables {
+            let name = &table.name;
+            let mut before = Vec::new();
+            for key in (0..workload.keys).map(key_of) {
+                before.push((self.held(name, &key).await, key));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for (held, key) in before {
+                let unlike = self.unlike(name, &key, held.as_ref()).await;
+                if let Some(unlike) = unlike
+                    && self.held(name, &key).await == held
+                {
+                    let what = format!("{name}/{key:?} holds {held:?} at rest, and {unlike}");
+                    self.complain("eventual-reads-at-rest", what);
+                }
             }
         }
     }

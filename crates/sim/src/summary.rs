@@ -34,6 +34,9 @@ pub(crate) struct Summary {
     operations: u64,
     confirmed: u64,
     begun: u64,
+    /// The longest that a run took to serve everything again after the last fault, and to come to rest, with its seed.
+    worst_served: (u64, u64),
+    worst_rested: (u64, u64),
     faults: BTreeMap<String, u64>,
     failed: Vec<Outcome>,
     failed_anyway: Vec<Outcome>,
@@ -50,6 +53,8 @@ impl Summary {
             operations: 0,
             confirmed: 0,
             begun: 0,
+            worst_served: (0, 0),
+            worst_rested: (0, 0),
             // Those that never happened are shown, too.
             faults: Kind::ALL
                 .iter()
@@ -68,6 +73,9 @@ impl Summary {
         self.operations += report.operations;
         self.confirmed += report.confirmed;
         self.begun += report.begun;
+        let worse = |worst: &mut (u64, u64), micros| *worst = (*worst).max((micros, outcome.seed));
+        worse(&mut self.worst_served, report.served_after);
+        worse(&mut self.worst_rested, report.rested_after);
         for (name, count) in &report.faults {
             *self.faults.entry(name.clone()).or_default() += count;
         }
@@ -102,13 +110,17 @@ impl Summary {
         let per_minute = seconds / self.took.as_secs_f64().max(0.001) * 60.0;
         format!(
             "{} seeds from {}, {:.2} simulated hours ({per_minute:.0} simulated seconds a minute), {} operations, \
-             {} faults, {} failures",
+             {} faults, {} failures, serving again after {:.1} s at the most (seed {}), at rest after {:.1} s (seed {})",
             self.runs,
             self.from,
             seconds / 3600.0,
             self.operations,
             self.begun,
-            self.failed.len()
+            self.failed.len(),
+            self.worst_served.0 as f64 / 1e6,
+            self.worst_served.1,
+            self.worst_rested.0 as f64 / 1e6,
+            self.worst_rested.1
         )
     }
 }

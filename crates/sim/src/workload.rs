@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{Client, Consistency, Error};
+use client::{Client, Consistency, Error, Item};
 use environment::Environment;
 use history::durable::FinalState;
 use history::{Call, Condition, History, Outcome, Recorder, Refusal, Response, Token};
@@ -66,7 +66,7 @@ pub struct Record {
     stop: Arc<AtomicBool>,
     successes: Arc<AtomicU64>,
     last: Arc<Mutex<FinalState>>,
-    complaint: Arc<Mutex<Option<String>>>,
+    complaint: Arc<Mutex<Option<(&'static str, String)>>>,
 }
 
 impl Record {
@@ -83,13 +83,14 @@ impl Record {
         }
     }
 
-    /// What a client has seen that must not be, and the history doesn't show.
-    pub fn complaint(&self) -> Option<String> {
+    /// What a client has seen that must not be, and the history doesn't show, and the property that it violates.
+    pub fn complaint(&self) -> Option<(&'static str, String)> {
         self.complaint.lock().clone()
     }
 
-    fn complain(&self, what: String) {
-        self.complaint.lock().get_or_insert(what);
+    /// A client has seen what must not be.
+    pub fn complain(&self, property: &'static str, what: String) {
+        self.complaint.lock().get_or_insert((property, what));
     }
 
     /// The clients end after what they are at.
@@ -351,6 +352,43 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+
+    /// What eventual reads of a key find at rest that is not what it holds; `None` if there is no answer to be had.
+    /// Each router is asked often enough that it hardly leaves a replica out.
+    pub async fn unlike(&self, table: &str, key: &Bytes, held: Option<&Item>) -> Option<String> {
+        for (number, router) in self.each_router.iter().enumerate() {
+            for _ in 0..6 {
+                let read = router.get(table, key.clone(), Consistency::Eventual);
+                if let Ok(found) = read.await
+                    && found.as_ref() != held
+                {
+                    return Some(format!(
+                        "an eventual read through router {number} finds {found:?}"
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// Reads a key, however often that takes. Not for the history.
+    pub async fn held(&self, table: &str, key: &Bytes) -> Option<Item> {
+        loop {
+            match self
+                .client
+                .get(table, key.clone(), Consistency::Strong)
+                .await
+            {
+                Ok(found) => return found,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    /// A client has seen what must not be.
+    pub fn complain(&self, property: &'static str, what: String) {
+        self.record.complain(property, what);
     }
 
     /// Keeps what a key held after everything.

@@ -1,16 +1,20 @@
 //! What a node keeps its data on: a simulated disk for its log and identity, a simulated state store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use datanode::{Lock, Place, Storage};
+use model::ShardId;
 use parking_lot::Mutex;
 use storage::disk::{Disk, SimDisk};
+use storage::meta::ReplicaState;
 use storage::state::{MemoryStore, StateStore, StoreError};
 
 use super::Death;
 use crate::dice::Dice;
 use crate::fabric::HostId;
+use crate::invariants::records;
 
 /// See the [module](self). Clones are the same disks.
 #[derive(Clone)]
@@ -88,6 +92,18 @@ impl NodeDisks {
         let faults = self.faults.lock();
         self.disk().set_capacity(faults.capacity);
         self.store.set_full(faults.store_full);
+    }
+
+    /// Whether a fault of the disks has hit the process that has them.
+    pub fn have_failed(&self) -> bool {
+        self.disk.lock().failures() > 0 || self.store.has_failed()
+    }
+
+    /// The replicas that the node takes part with.
+    pub(super) fn hosted(&self) -> Result<BTreeSet<ShardId>, String> {
+        let records = records(&*self.store.view())?.into_iter();
+        let hosted = records.filter(|(_, state)| *state == ReplicaState::Hosted);
+        Ok(hosted.map(|(shard, _)| shard).collect())
     }
 
     /// Removes the log, for good.

@@ -11,6 +11,8 @@ use crate::host::Exit;
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
+/// No write lands later than this: `coordination::simulated` lets them be late by three seconds.
+const LATE: Duration = Duration::from_secs(5);
 
 /// Takes the records of a table away and puts them back after a while, as one who restores an old backup and
 /// then finds a newer one.
@@ -26,7 +28,17 @@ pub(super) async fn hide(
     };
     until_it_works(|| delete(&*coordination, &paths)).await;
     tokio::time::sleep(hidden).await;
-    until_it_works(|| create(&*coordination, &paths, &contents)).await;
+    // A deletion whose answer was lost may land late, so the table has to stay for a while.
+    let mut stayed = Duration::ZERO;
+    while stayed <= LATE {
+        let created = until_it_works(|| create(&*coordination, &paths, &contents)).await;
+        stayed = if created {
+            Duration::ZERO
+        } else {
+            stayed + PAUSE
+        };
+        tokio::time::sleep(PAUSE).await;
+    }
     exit.with("the table is listed again");
 }
 
@@ -68,19 +80,21 @@ async fn delete(coordination: &dyn Connect, paths: &[String; 2]) -> Result<(), E
     Ok(())
 }
 
+/// False: it is there.
 async fn create(
     coordination: &dyn Connect,
     paths: &[String; 2],
     contents: &[bytes::Bytes; 2],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let store = coordination.connect().await?;
     store.sync(&paths[0]).await?;
-    if store.get(&paths[0]).await?.is_none() {
+    let missing = store.get(&paths[0]).await?.is_none();
+    if missing {
         let back = paths.iter().zip(contents);
         let back =
             back.map(|(path, data)| Operation::create(path, data.clone(), CreateMode::Persistent));
         store.multi(back.collect()).await?;
     }
     store.close().await;
-    Ok(())
+    Ok(missing)
 }

@@ -1,29 +1,48 @@
 //! What was acknowledged is durable (Raft §5.3 and figure 2: "updated on stable storage before responding to
 //! RPCs"): a node that starts again has in its log, or in its state, every entry that it acknowledged to a
-//! leader and every term in which it promised something.
+//! leader, with the term that it had, every vote that it gave, and every term in which it promised something.
+//! A leader acknowledges its own entries to itself.
+//!
+//! ```text
+//! acknowledged        found after a crash
+//! entry 7 of term 3   log 5..=8, entry 7 of term 3    kept
+//!                     log 5..=8, entry 7 of term 2    lost: another one stands in its place
+//!                     log 5..=6                       lost
+//!                     purged or reset up to 9         in the state
+//! ```
+//!
+//! It is looked at twice: on the disks, after a crash and before the next process, and in the first turn of the
+//! replica, which must make the same of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datanode::wire::PeerMessage;
-use model::{NodeId, ShardId};
-use raft::{AppendResult, Body, Index, Term};
+use model::ShardId;
+use raft::{AppendResult, Body, Index, ReplicaId, Role, Term};
 use storage::log::Record;
+use storage::meta::ReplicaState;
+use storage::state::StateStore as _;
 
-use super::{Invariant, Turn};
+use super::found::records;
+use super::{Disks, FoundLog, Invariant, Turn};
 use crate::fabric::HostId;
 
 /// What each replica has promised.
 #[derive(Default)]
 pub(super) struct AcknowledgedIsDurable {
-    promises: BTreeMap<(NodeId, ShardId), Promise>,
-    processes: BTreeMap<HostId, u64>,
+    promises: BTreeMap<HostId, BTreeMap<ShardId, Promise>>,
 }
 
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Promise {
     /// Acknowledged, and not overwritten since.
     index: Index,
+    /// The term of that entry, as far as it is known.
+    of: Option<Term>,
+    /// The last term in which anything was promised.
     term: Term,
+    /// The last vote.
+    vote: Option<(Term, ReplicaId)>,
     process: u64,
 }
 
@@ -33,44 +52,124 @@ impl Invariant for AcknowledgedIsDurable {
     }
 
     fn turned(&mut self, turn: &Turn<'_>) -> Result<(), String> {
-        self.processes.insert(turn.host, turn.process);
+        // First of all: what this turn itself replaces is not missed.
+        self.overwritten(turn);
+        let promises = self.promises.entry(turn.host).or_default();
         for (shard, replica) in turn.worker.replicas() {
-            let promise = self.promises.entry((turn.node, shard)).or_default();
+            let promise = promises.entry(shard).or_default();
             if promise.process != turn.process {
                 promise.process = turn.process;
-                if replica.last_index() < promise.index || replica.term() < promise.term {
+                let has = replica.term_at(promise.index);
+                let another = has.zip(promise.of).is_some_and(|(has, of)| has != of);
+                if replica.last_index() < promise.index || replica.term() < promise.term || another
+                {
                     return Err(format!(
-                        "{} had acknowledged entry {} of shard {shard} in term {}, and starts again with a log up to {} \
-                         in term {}",
+                        "{} starts shard {shard} with a log up to {} in term {}, and {has:?} at entry {}; it had \
+                         promised {promise:?}",
                         turn.node,
-                        promise.index,
-                        promise.term,
                         replica.last_index(),
-                        replica.term()
+                        replica.term(),
+                        promise.index,
                     ));
                 }
             }
+            if replica.role() == Role::Leader {
+                promise.acknowledged(replica.persisted_index(), replica);
+            }
         }
-        self.overwritten(turn);
         self.promised(turn);
         Ok(())
+    }
+
+    fn crashed(&mut self, disks: &Disks<'_>, log: &FoundLog) -> Result<(), String> {
+        let states = records(&*disks.store.view())?;
+        let promises = self.promises.entry(disks.host).or_default();
+        for (&shard, promise) in promises {
+            match states.get(&shard) {
+                // Its log goes before its state does.
+                Some(ReplicaState::Destroying | ReplicaState::Destroyed) => {
+                    *promise = Promise::default();
+                }
+                _ => promise.is_kept(shard, log).map_err(|lost| {
+                    format!(
+                        "host {}, shard {shard}: promised {promise:?}, found {lost}",
+                        disks.host.0
+                    )
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    fn log_lost(&mut self, host: HostId, _: &BTreeSet<ShardId>) {
+        self.promises.remove(&host);
+    }
+}
+
+impl Promise {
+    fn acknowledged(&mut self, index: Index, replica: &raft::Replica) {
+        if index > self.index {
+            self.index = index;
+            self.of = replica.term_at(index);
+        }
+    }
+
+    /// What lies from `first` on was replaced.
+    fn shorten(&mut self, first: Index, before: Option<Term>) {
+        if first <= self.index {
+            self.index = first.previous();
+            self.of = before;
+        }
+    }
+
+    /// Compares with what is there after a crash.
+    fn is_kept(&self, shard: ShardId, log: &FoundLog) -> Result<(), String> {
+        let Some(group) = log.groups.get(&shard) else {
+            let nothing = self.index == Index(0) && self.term == Term(0);
+            return nothing.then_some(()).ok_or("no such group".into());
+        };
+        if group.last_index < self.index.0 || group.term < self.term.0 {
+            let (last, term) = (group.last_index, group.term);
+            return Err(format!("a log up to {last} in term {term}"));
+        }
+        let found = log.term_at(shard, self.index.0)?;
+        if let (Some(found), Some(of)) = (found, self.of)
+            && found != of.0
+        {
+            return Err(format!("an entry of term {found} at that index"));
+        }
+        if found.is_none() && group.point.0 < self.index.0 {
+            return Err("no entry at that index".into());
+        }
+        match self.vote {
+            Some((term, vote)) if term.0 == group.term && group.vote != Some(vote.0) => {
+                Err(format!("a vote for {:?} in term {term}", group.vote))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl AcknowledgedIsDurable {
     fn promised(&mut self, turn: &Turn<'_>) {
+        let promises = self.promises.entry(turn.host).or_default();
         for (shard, message) in turn.outputs.send.values().flatten() {
             let PeerMessage::Raft(message) = message else {
                 continue;
             };
-            let promise = self.promises.entry((turn.node, *shard)).or_default();
+            let promise = promises.entry(*shard).or_default();
             // What promises nothing may be said before it is durable: a question, a refusal.
             match message.body {
                 Body::Appended {
                     result: AppendResult::Match(index),
                     ..
-                } => promise.index = promise.index.max(index),
-                Body::Vote { granted: true } => {}
+                } => {
+                    let mut replicas = turn.worker.replicas();
+                    if let Some((_, replica)) = replicas.find(|(of, _)| of == shard) {
+                        promise.acknowledged(index, replica);
+                    }
+                }
+                Body::Vote { granted: true } => promise.vote = Some((message.term, message.to)),
                 _ => continue,
             }
             promise.term = promise.term.max(message.term);
@@ -79,21 +178,20 @@ impl AcknowledgedIsDurable {
 
     /// What a leader has told a follower to replace, or what was destroyed, is not promised any more.
     fn overwritten(&mut self, turn: &Turn<'_>) {
+        let promises = self.promises.entry(turn.host).or_default();
         for record in turn.outputs.log.iter().flat_map(|write| &write.records) {
+            let Some(promise) = promises.get_mut(&record.group()) else {
+                continue;
+            };
             match record {
-                Record::Append { group, entries } => {
-                    let promise = self.promises.get_mut(&(turn.node, *group));
-                    if let (Some(promise), Some(first)) = (promise, entries.first()) {
-                        promise.index = promise.index.min(Index(first.index.saturating_sub(1)));
+                Record::Append { entries, .. } => {
+                    if let Some(first) = entries.first() {
+                        promise.shorten(Index(first.index), None);
                     }
                 }
-                Record::Forget { group } => {
-                    self.promises.remove(&(turn.node, *group));
-                }
-                Record::Reset { group, index, .. } => {
-                    if let Some(promise) = self.promises.get_mut(&(turn.node, *group)) {
-                        promise.index = promise.index.min(Index(*index));
-                    }
+                Record::Forget { .. } => *promise = Promise::default(),
+                Record::Reset { index, term, .. } => {
+                    promise.shorten(Index(*index).next(), Some(Term(*term)));
                 }
                 Record::HardState { .. } | Record::Purge { .. } => {}
             }

@@ -8,11 +8,11 @@
 //! | `log_matching` | Raft §5.3 | every write to the log |
 //! | `leader_completeness` | Raft §5.4 | every leader's first turn |
 //! | `state_machine_safety` | Raft §5.4.3 | every entry that is applied |
-//! | `acknowledged_is_durable` | Raft §5.3, figure 2 | every start of a node |
+//! | `acknowledged_is_durable` | Raft §5.3, figure 2 | every crash, every start of a node |
 //! | `applied_with_data` | etcd 3.5's data inconsistency | every crash, every five seconds |
 //! | `replicas_equal` | state machine replication | every crash, every five seconds, at rest |
 //! | `replicas_run` | nothing stops without a reason | every turn |
-//! | `bounded` | memory and log | entries in memory every turn; the log's bytes every crash, every five seconds |
+//! | `bounded` | memory and log | every turn; the log's bytes every crash, every five seconds, at rest |
 //! | `available_has_led`, `deletion_is_final` | tables T1, T3 | several times in a second |
 //! | `no_orphans`, `no_residue` | tables T3 | at rest |
 //!
@@ -24,6 +24,7 @@ mod available_has_led;
 mod bounded;
 mod deletion_is_final;
 mod election_safety;
+mod found;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
@@ -34,15 +35,18 @@ mod replicas_equal;
 mod replicas_run;
 mod state_machine_safety;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datanode::worker::{Outputs, Worker};
-use model::NodeId;
+use model::{NodeId, ShardId};
 use parking_lot::Mutex;
 use storage::disk::SimDisk;
 use storage::state::MemoryStore;
 
+pub use self::bounded::Bounds;
+pub use self::found::FoundLog;
+pub(crate) use self::found::records;
 use crate::fabric::HostId;
 
 /// A turn of a node's worker, before what it brought forth is carried out.
@@ -57,6 +61,8 @@ pub struct Turn<'a> {
     pub worker: &'a Worker,
     /// What it brought forth.
     pub outputs: &'a Outputs,
+    /// A fault of the node's disks has hit this process.
+    pub disks_failed: bool,
 }
 
 /// What a node keeps its data on.
@@ -71,8 +77,10 @@ pub struct Disks<'a> {
 
 /// The cluster after all faults are over and all work is done.
 pub struct Rest<'a> {
-    /// The disks of all nodes.
-    pub nodes: &'a [Disks<'a>],
+    /// The disks of all nodes, and what is in their logs.
+    pub nodes: &'a [(Disks<'a>, FoundLog)],
+    /// The replicas that must not run any more, because their node has lost its log.
+    pub without_log: &'a BTreeSet<(HostId, ShardId)>,
     /// The coordination store.
     pub tree: &'a BTreeMap<String, coordination::Znode>,
 }
@@ -92,19 +100,19 @@ pub trait Invariant: Send {
         Ok(())
     }
 
-    /// A node's process has ended, and its disks lost what was not durable.
-    fn crashed(&mut self, _host: HostId) {}
-
-    /// A node's process has ended by itself.
-    fn ended(&mut self, _host: HostId, _reason: &str) -> Result<(), String> {
+    /// A node's process has ended, and its disks have lost what was not durable: this is what the next one
+    /// will find, before it does anything.
+    fn crashed(&mut self, _disks: &Disks<'_>, _log: &FoundLog) -> Result<(), String> {
         Ok(())
     }
 
-    /// A fault was put into a node's disks: what follows of that is no violation.
-    fn disturbed(&mut self, _host: HostId) {}
+    /// A node's process has ended by itself; `disks_failed` as in [`Turn`].
+    fn ended(&mut self, _host: HostId, _reason: &str, _disks_failed: bool) -> Result<(), String> {
+        Ok(())
+    }
 
-    /// A node has lost its log: from now on its replicas must not run.
-    fn log_lost(&mut self, _host: HostId) {}
+    /// A node has lost its log: from now on these replicas must not run.
+    fn log_lost(&mut self, _host: HostId, _shards: &BTreeSet<ShardId>) {}
 
     /// Looks at the coordination store, several times in a second.
     fn tables(&mut self, _tree: &BTreeMap<String, coordination::Znode>) -> Result<(), String> {
@@ -137,8 +145,9 @@ struct State {
     broken: Option<Broken>,
 }
 
-impl Default for Invariants {
-    fn default() -> Self {
+impl Invariants {
+    /// All of them, for nodes that keep these bounds.
+    pub fn new(bounds: Bounds) -> Self {
         let all: Vec<Box<dyn Invariant>> = vec![
             Box::new(election_safety::ElectionSafety::default()),
             Box::new(one_vote::OneVote::default()),
@@ -150,10 +159,10 @@ impl Default for Invariants {
             Box::new(applied_with_data::AppliedWithData),
             Box::new(replicas_equal::ReplicasEqual::default()),
             Box::new(replicas_run::ReplicasRun::default()),
-            Box::new(bounded::Bounded),
+            Box::new(bounded::Bounded::new(bounds)),
             Box::new(available_has_led::AvailableHasLed::default()),
             Box::new(deletion_is_final::DeletionIsFinal::default()),
-            Box::new(no_orphans::NoOrphans),
+            Box::new(no_orphans::NoOrphans::default()),
             Box::new(no_residue::NoResidue),
         ];
         let state = State { all, broken: None };
@@ -161,9 +170,7 @@ impl Default for Invariants {
             state: Arc::new(Mutex::new(state)),
         }
     }
-}
 
-impl Invariants {
     /// The first one that was broken.
     pub fn broken(&self) -> Option<Broken> {
         self.state.lock().broken.clone()
@@ -180,32 +187,27 @@ impl Invariants {
     }
 
     /// See [`Invariant::crashed`].
-    pub fn crashed(&self, host: HostId) {
-        self.each(|invariant| {
-            invariant.crashed(host);
-            Ok(())
-        });
+    pub fn crashed(&self, disks: &Disks<'_>, log: &FoundLog) {
+        self.each(|invariant| invariant.crashed(disks, log));
     }
 
     /// See [`Invariant::ended`].
-    pub fn ended(&self, host: HostId, reason: &str) {
-        self.each(|invariant| invariant.ended(host, reason));
-    }
-
-    /// See [`Invariant::disturbed`].
-    pub fn disturbed(&self, host: HostId) {
-        self.each(|invariant| {
-            invariant.disturbed(host);
-            Ok(())
-        });
+    pub fn ended(&self, host: HostId, reason: &str, disks_failed: bool) {
+        self.each(|invariant| invariant.ended(host, reason, disks_failed));
     }
 
     /// See [`Invariant::log_lost`].
-    pub fn log_lost(&self, host: HostId) {
+    pub fn log_lost(&self, host: HostId, shards: &BTreeSet<ShardId>) {
         self.each(|invariant| {
-            invariant.log_lost(host);
+            invariant.log_lost(host, shards);
             Ok(())
         });
+    }
+
+    /// Something that no single property looks for, and that must not be.
+    pub fn complain(&self, property: &'static str, detail: String) {
+        let broken = Broken { property, detail };
+        self.state.lock().broken.get_or_insert(broken);
     }
 
     /// See [`Invariant::tables`].

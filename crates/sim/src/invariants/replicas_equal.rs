@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use model::ShardId;
 use storage::keys;
-use storage::snapshot::{load_meta, stored_shards};
+use storage::meta::ReplicaState;
+use storage::snapshot::load_meta;
 use storage::state::{StateStore as _, StateView};
 
+use super::found::records;
 use super::{Disks, Invariant, Rest, digest};
 
 /// What was seen of a shard at an index, and on which host first.
@@ -22,12 +24,7 @@ impl Invariant for ReplicasEqual {
     }
 
     fn disks(&mut self, disks: &Disks<'_>) -> Result<(), String> {
-        let view = disks.store.view();
-        let shards = stored_shards(&*view).map_err(|error| error.to_string())?;
-        for shard in shards {
-            let Some((index, state)) = state_of(&*view, shard)? else {
-                continue;
-            };
+        for (shard, index, state) in states(disks)? {
             let seen = (state, disks.host.0);
             let first = *self.states.entry((shard, index)).or_insert(seen);
             if first.0 != state {
@@ -42,14 +39,13 @@ impl Invariant for ReplicasEqual {
 
     fn at_rest(&mut self, rest: &Rest<'_>) -> Result<(), String> {
         let mut ends: BTreeMap<ShardId, (u64, u8)> = BTreeMap::new();
-        for disks in rest.nodes {
+        for (disks, _) in rest.nodes {
             self.disks(disks)?;
-            let view = disks.store.view();
-            let shards = stored_shards(&*view).map_err(|error| error.to_string())?;
-            for shard in shards {
-                let Some((index, _)) = state_of(&*view, shard)? else {
+            for (shard, index, _) in states(disks)? {
+                // What must not run stays where it was.
+                if rest.without_log.contains(&(disks.host, shard)) {
                     continue;
-                };
+                }
                 let first = *ends.entry(shard).or_insert((index, disks.host.0));
                 if first.0 != index {
                     return Err(format!(
@@ -63,11 +59,27 @@ impl Invariant for ReplicasEqual {
     }
 }
 
+/// Each replica that a node hosts, its applied index, and everything in it. Of one that is being made or destroyed
+/// there may be a part, which nothing reads.
+fn states(disks: &Disks<'_>) -> Result<Vec<(ShardId, u64, u64)>, String> {
+    let view = disks.store.view();
+    let records = records(&*view)?;
+    let hosted = records
+        .into_iter()
+        .filter(|(_, state)| *state == ReplicaState::Hosted);
+    hosted
+        .map(|(shard, _)| {
+            let (index, state) = state_of(&*view, shard)
+                .map_err(|error| format!("host {}, shard {shard}: {error}", disks.host.0))?;
+            Ok((shard, index, state))
+        })
+        .collect()
+}
+
 /// A shard's applied index and everything in it.
-fn state_of(view: &dyn StateView, shard: ShardId) -> Result<Option<(u64, u64)>, String> {
-    let Ok(Some((generation, meta))) = load_meta(view, shard) else {
-        return Ok(None);
-    };
+fn state_of(view: &dyn StateView, shard: ShardId) -> Result<(u64, u64), String> {
+    let loaded = load_meta(view, shard).map_err(|error| error.to_string())?;
+    let (generation, meta) = loaded.ok_or("its state is missing")?;
     let mut state = 0;
     for entry in view.scan(&keys::generation(shard, generation)) {
         let (key, value) = entry.map_err(|error| error.to_string())?;
@@ -77,5 +89,5 @@ fn state_of(view: &dyn StateView, shard: ShardId) -> Result<Option<(u64, u64)>, 
             &value,
         ]);
     }
-    Ok(Some((meta.applied_index, state)))
+    Ok((meta.applied_index, state))
 }

@@ -1,17 +1,19 @@
-//! No replica stops without a reason: where no fault was put into a node's disks, none of its replicas may
-//! find itself broken.
+//! No replica stops without a reason, and none runs that must not: where no fault has hit a node's disks, none of
+//! its replicas may find itself broken, and its process does not end by itself. A node that has lost its log stops
+//! the replicas that it had then, each time it starts, and no others.
 
 use std::collections::BTreeSet;
+
+use model::ShardId;
 
 use super::{Invariant, Turn};
 use crate::fabric::HostId;
 
-/// The hosts whose disks have failed since their process started.
+/// See the [module](self).
 #[derive(Default)]
 pub(super) struct ReplicasRun {
-    excused: BTreeSet<HostId>,
-    /// Those that have lost their log: what was in it must not run.
-    without_log: BTreeSet<HostId>,
+    /// What has lost its log: it could vote again where it has voted, so nobody may run it.
+    without_log: BTreeSet<(HostId, ShardId)>,
 }
 
 impl Invariant for ReplicasRun {
@@ -20,34 +22,34 @@ impl Invariant for ReplicasRun {
     }
 
     fn turned(&mut self, turn: &Turn<'_>) -> Result<(), String> {
-        if self.excused.contains(&turn.host) || self.without_log.contains(&turn.host) {
-            return Ok(());
+        let is_lost = |shard: ShardId| self.without_log.contains(&(turn.host, shard));
+        if !self.without_log.is_empty()
+            && let Some((shard, _)) = turn.worker.replicas().find(|(shard, _)| is_lost(*shard))
+        {
+            return Err(format!(
+                "{} runs its replica of shard {shard}, whose log was lost",
+                turn.node
+            ));
         }
-        match turn.outputs.stopped.first() {
-            Some((shard, detail)) => Err(format!(
+        let mut stopped = turn.outputs.stopped.iter();
+        match stopped.find(|(shard, _)| !is_lost(*shard)) {
+            Some((shard, detail)) if !turn.disks_failed => Err(format!(
                 "{} stops its replica of shard {shard}: {detail}",
                 turn.node
             )),
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 
-    fn ended(&mut self, host: HostId, reason: &str) -> Result<(), String> {
-        if reason == crate::cluster::STOPPED || self.excused.contains(&host) {
+    fn ended(&mut self, host: HostId, reason: &str, disks_failed: bool) -> Result<(), String> {
+        if reason == crate::cluster::STOPPED || disks_failed {
             return Ok(());
         }
         Err(format!("the process of host {} ends: {reason}", host.0))
     }
 
-    fn disturbed(&mut self, host: HostId) {
-        self.excused.insert(host);
-    }
-
-    fn log_lost(&mut self, host: HostId) {
-        self.without_log.insert(host);
-    }
-
-    fn crashed(&mut self, host: HostId) {
-        self.excused.remove(&host);
+    fn log_lost(&mut self, host: HostId, shards: &BTreeSet<ShardId>) {
+        let lost = shards.iter().map(|shard| (host, *shard));
+        self.without_log.extend(lost);
     }
 }

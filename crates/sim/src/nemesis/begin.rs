@@ -150,11 +150,11 @@ impl Nemesis {
     }
 
     fn lose_log(&mut self, cluster: &mut Cluster, node: HostId) -> bool {
-        let lost = cluster.is_without_log(node);
+        let lost = cluster.has_lost_log(node);
         cluster.kill(node, Death::Power);
         cluster.lose_log(node);
         self.until(cluster, 100, 3_000, Undo::Start(vec![node]));
-        !lost && cluster.is_without_log(node)
+        !lost && cluster.has_lost_log(node)
     }
 
     fn hunt_leaders(&mut self, cluster: &Cluster) -> bool {
@@ -268,7 +268,6 @@ impl Nemesis {
             return false;
         };
         let disk = disks.disk();
-        cluster.invariants.disturbed(node);
         match kind {
             Kind::DoomDisk => disks.doom(self.dice.between(1, 40)),
             Kind::DiskError => disk.fail_at(disk.changes() + self.dice.between(1, 30)),

@@ -50,7 +50,7 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
         let view = disks.store().view();
         for &shard in wanted.keys() {
             if let Ok(Some((_, meta))) = load_meta(&*view, shard) {
-                if cluster.is_without_log(node) {
+                if cluster.is_without_log(node, shard) {
                     *stopped.entry(shard).or_default() += 1;
                 } else {
                     found.entry(shard).or_default().push(meta.applied_index);
@@ -104,16 +104,16 @@ pub(super) fn unlike_what_was_read(
             }
         }
     }
-    let nodes = cluster.nodes().into_iter();
-    let nodes: Vec<_> = nodes
-        .filter(|node| !cluster.is_without_log(*node))
-        .collect();
+    let nodes = cluster.nodes();
     for table in tables
         .iter()
         .filter(|table| expected.contains_key(&table.id))
     {
         for (shard, _) in table.shard_ids() {
-            for &node in &nodes {
+            let running = nodes
+                .iter()
+                .filter(|node| !cluster.is_without_log(**node, shard));
+            for &node in running {
                 for key in items_of(cluster, node, shard)? {
                     if !expected[&table.id].contains(&key) {
                         return Some(format!(

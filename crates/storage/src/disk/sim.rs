@@ -47,6 +47,8 @@ struct State {
     /// Changes (writes, syncs, name changes, lengths) so far.
     changes: u64,
     syncs: u64,
+    /// Changes that a fault has met since the disk was taken into use.
+    failures: u64,
     fail_at: Option<u64>,
     cut_power_at: Option<u64>,
     capacity: Option<u64>,
@@ -96,10 +98,12 @@ impl State {
     fn change(&mut self) -> io::Result<Fate> {
         self.changes += 1;
         if self.cut_power_at.is_some_and(|n| self.changes > n) {
+            self.failures += 1;
             return Err(io::Error::other("the power is off"));
         }
         // The change during which the power goes is under way: it may or may not survive.
         if self.cut_power_at == Some(self.changes) || self.fail_at == Some(self.changes) {
+            self.failures += 1;
             return Ok(Fate::Fails);
         }
         Ok(Fate::Done)
@@ -133,9 +137,10 @@ impl State {
         self.files.values().map(|file| file.len() as u64).sum()
     }
 
-    fn check_space(&self, more: u64) -> io::Result<()> {
+    fn check_space(&mut self, more: u64) -> io::Result<()> {
         match self.capacity {
             Some(capacity) if more > 0 && self.used() + more > capacity => {
+                self.failures += 1;
                 Err(io::Error::from(io::ErrorKind::StorageFull))
             }
             _ => Ok(()),
@@ -198,6 +203,7 @@ impl SimDisk {
         state.fail_at = None;
         state.cut_power_at = None;
         state.capacity = None;
+        state.failures = 0;
         state.open.clear();
         state.collect();
         Self {
@@ -213,6 +219,11 @@ impl SimDisk {
     /// How many syncs of files have succeeded.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
+    }
+
+    /// How many changes have failed, by whatever fault. [`SimDisk::crash`] and [`SimDisk::copy`] give a disk that has none.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
     }
 
     /// The n-th change (counted as [`SimDisk::changes`]) fails with an error, once; those after it succeed.

@@ -101,6 +101,11 @@ impl MemoryStore {
         inner.be_repaired();
     }
 
+    /// Whether a fault has made the store fail since it was opened.
+    pub fn has_failed(&self) -> bool {
+        self.inner.read().failed.is_some()
+    }
+
     /// How many batches a crash could take back at this moment.
     pub fn unpersisted_batches(&self) -> u64 {
         let inner = self.inner.read();
