@@ -22,6 +22,7 @@
 // A test that can't have its server has failed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
 mod ensemble;
 mod ports;
 mod process;
@@ -31,6 +32,7 @@ mod server;
 use std::future::Future;
 use std::time::Duration;
 
+pub use authority::Authority;
 pub use ensemble::Ensemble;
 pub use proxy::Proxy;
 pub use server::ZooKeeperServer;

@@ -33,7 +33,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use zookeeper_client as zk;
 
+pub use self::credentials::Credentials;
 pub use self::options::ConnectOptions;
+pub use self::tls::Tls;
+pub use self::traffic::{Traffic, TrafficCounts};
 use crate::store::validate_multi;
 use crate::{
     ANY_VERSION, Coordination, Error, Operation, Outcome, Path, SessionState, Watch, Znode, path,
@@ -41,10 +44,14 @@ use crate::{
 
 mod barrier;
 mod connect;
+mod credentials;
+mod diagnosis;
 mod errors;
 mod multi;
 mod options;
 mod session;
+mod tls;
+mod traffic;
 mod watching;
 
 /// Between two attempts of a read on a connection that breaks at once.
@@ -61,6 +68,8 @@ struct Inner {
     state: Arc<watch::Sender<SessionState>>,
     barrier: barrier::Barrier,
     options: ConnectOptions,
+    /// Of every znode that is made.
+    acl: Vec<zk::Acl>,
     /// Bytes of the chroot.
     root_bytes: usize,
 }
@@ -70,7 +79,8 @@ impl ZooKeeper {
     /// once.
     ///
     /// [`Error::Unavailable`], which names the hosts, if that takes longer than
-    /// [`ConnectOptions::connect_timeout`].
+    /// [`ConnectOptions::connect_timeout`]. [`Error::Refused`] if the tree belongs to another user, or if TLS
+    /// fails with every server; nothing is changed then.
     pub async fn connect(options: ConnectOptions) -> Result<Self, Error> {
         let connected = connect::connect(&options).await?;
         let session = connected.client.session_id().0;
@@ -82,6 +92,7 @@ impl ZooKeeper {
                 client: Mutex::new(Some(connected.client)),
                 state,
                 barrier: barrier::Barrier::default(),
+                acl: options.acl(),
                 options,
                 root_bytes: connected.root_bytes,
             }),
@@ -136,6 +147,7 @@ impl Inner {
         let deadline = self.deadline();
         loop {
             let client = self.connected(deadline).await?;
+            self.options.traffic.read();
             let answer = self.answer(deadline, call(client)).await;
             let error = match answer {
                 Some(Ok(value)) => return Ok(value),
@@ -157,7 +169,7 @@ impl Inner {
         let client = self.connected(deadline).await?;
         // From its first poll on, the write is out of our hands.
         let answer = self
-            .answer(deadline, multi::multi(&client, operations))
+            .answer(deadline, multi::multi(&client, &self.acl, operations))
             .await;
         answer.unwrap_or(Err(Error::ConnectionLoss))
     }
@@ -199,13 +211,17 @@ impl Coordination for ZooKeeper {
 
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Outcome>, Error> {
         validate_multi(&operations, self.inner.root_bytes)?;
+        self.inner.options.traffic.write(operations.len());
         self.inner.write(&operations).await
     }
 
     async fn sync(&self, path: &Path) -> Result<(), Error> {
         path::validate(path)?;
         let check = [Operation::check(path::ROOT, ANY_VERSION)];
-        let pass = || async { self.inner.write(&check).await.map(drop) };
+        let pass = || async {
+            self.inner.options.traffic.barrier();
+            self.inner.write(&check).await.map(drop)
+        };
         match timeout_at(self.inner.deadline(), self.inner.barrier.pass(pass)).await {
             // It changes nothing, so nothing is unknown.
             Err(_) | Ok(Err(Error::ConnectionLoss)) => Err(self.inner.unavailable()),
@@ -234,5 +250,7 @@ impl Coordination for ZooKeeper {
         let watcher = client.state_watcher();
         drop(client);
         session::ended(watcher, self.inner.deadline()).await;
+        let counts = self.inner.options.traffic.counts();
+        tracing::info!(?counts, "asked of ZooKeeper in all sessions so far");
     }
 }

@@ -1,6 +1,8 @@
 //! A ZooKeeper of several servers.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -84,6 +86,20 @@ impl Ensemble {
         self.leader_now().await.expect("the leader stays")
     }
 
+    /// The server that a session is connected to at the moment, if one says so.
+    pub async fn server_of(&self, session: i64) -> Option<usize> {
+        let lists = join_all(self.servers.iter().map(|server| server.ask("cons"))).await;
+        let session = format!("sid={session:#x},");
+        let holds = |list: &Option<String>| list.as_ref().is_some_and(|l| l.contains(&session));
+        lists.iter().position(holds)
+    }
+
+    /// What one server counts, see [`ZooKeeperServer::monitor`](super::ZooKeeperServer::monitor). The leader's
+    /// counters are those that count the writes of all.
+    pub async fn monitor(&self, index: usize) -> BTreeMap<String, u64> {
+        self.servers[index].monitor().await
+    }
+
     async fn leader_now(&self) -> Option<usize> {
         let modes = join_all(self.servers.iter().map(Process::mode)).await;
         let is_leader = |mode: &Option<String>| mode.as_deref() == Some("leader");
@@ -110,6 +126,34 @@ impl Ensemble {
     /// Lets a paused server go on.
     pub fn resume(&mut self, index: usize) {
         self.servers[index].signal(Signal::CONT);
+    }
+
+    /// Kills all servers. Their data stay.
+    pub fn kill_all(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+    }
+
+    /// Copies the data of all servers, which must have been killed, to below a directory: a backup.
+    pub fn save(&self, backup: &Path) {
+        for (index, server) in self.servers.iter().enumerate() {
+            server.save(&backup.join(index.to_string()));
+        }
+    }
+
+    /// Starts all servers, which must have been killed, with the data of a backup, and waits until they serve.
+    pub async fn start_from(&mut self, backup: &Path) {
+        for (index, server) in self.servers.iter_mut().enumerate() {
+            server.restore(&backup.join(index.to_string()));
+        }
+        self.start_again().await;
+    }
+
+    /// Starts all servers, which must have been killed, without any data, and waits until they serve.
+    pub async fn start_empty(&mut self) {
+        self.servers.iter_mut().for_each(Process::erase);
+        self.start_again().await;
     }
 
     /// Starts every server that was killed again, and waits until all serve.

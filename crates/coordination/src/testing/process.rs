@@ -1,5 +1,6 @@
 //! One ZooKeeper server process.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,9 +11,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-const JARS: [&str; 2] = [
+/// The last three are for TLS, and missing in the first one's own list.
+const JARS: [&str; 5] = [
     "/usr/share/java/zookeeper.jar",
     "/usr/share/java/slf4j-simple.jar",
+    "/usr/share/java/netty-codec.jar",
+    "/usr/share/java/netty-resolver.jar",
+    "/usr/share/java/netty-transport-native-unix-common.jar",
 ];
 
 /// How long a server may take to serve. It is up in under a second on an idle machine.
@@ -26,8 +31,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// A server that is not running yet. `members` are the lines of the ensemble's configuration, if it is one.
-    pub(super) fn configure(directory: PathBuf, port: u16, id: u32, members: &str) -> Self {
+    /// A server that is not running yet. `lines` are those of its configuration that say where it listens: for
+    /// an ensemble, the members.
+    pub(super) fn configure(directory: PathBuf, port: u16, id: u32, lines: &str) -> Self {
         for jar in JARS {
             assert!(
                 Path::new(jar).exists(),
@@ -37,15 +43,10 @@ impl Process {
         let data = directory.join("data");
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("myid"), id.to_string()).unwrap();
-        let client = if members.is_empty() {
-            format!("clientPort={port}\nclientPortAddress=127.0.0.1\n")
-        } else {
-            members.to_owned()
-        };
         let configuration = format!(
             "tickTime=250\ninitLimit=20\nsyncLimit=8\ndataDir={}\nadmin.enableServer=false\n\
              4lw.commands.whitelist=*\nminSessionTimeout=500\nmaxSessionTimeout=60000\n\
-             maxClientCnxns=0\n{client}",
+             maxClientCnxns=0\n{lines}",
             data.display()
         );
         fs::write(directory.join("zoo.cfg"), configuration).unwrap();
@@ -97,14 +98,29 @@ impl Process {
         true
     }
 
+    /// What it answers to one of ZooKeeper's four-letter words, if it does.
+    pub(super) async fn ask(&self, word: &str) -> Option<String> {
+        let answer = timeout(Duration::from_secs(1), four_letters(self.port, word)).await;
+        answer.ok()?.ok()
+    }
+
     /// `standalone`, `leader` or `follower`, while it serves.
     pub(super) async fn mode(&self) -> Option<String> {
-        let answer = timeout(Duration::from_secs(1), four_letters(self.port, "srvr")).await;
-        let answer = answer.ok()?.ok()?;
+        let answer = self.ask("srvr").await?;
         let mode = answer
             .lines()
             .find_map(|line| line.strip_prefix("Mode: "))?;
         Some(mode.trim().to_owned())
+    }
+
+    /// See [`ZooKeeperServer::monitor`](super::ZooKeeperServer::monitor).
+    pub(super) async fn monitor(&self) -> BTreeMap<String, u64> {
+        let answer = self.ask("mntr").await.unwrap_or_default();
+        let counters = answer.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix("zk_")?.split_once('\t')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        counters.collect()
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -129,10 +145,36 @@ impl Process {
     /// Forgets all data, as if the server were a new one.
     pub(super) fn erase(&mut self) {
         assert!(self.child.is_none(), "the server runs");
-        let log = self.directory.join("data").join("version-2");
-        if log.exists() {
-            fs::remove_dir_all(log).unwrap();
+        let data = self.contents();
+        if data.exists() {
+            fs::remove_dir_all(data).unwrap();
         }
+    }
+
+    /// Copies all data to a directory that is not there yet.
+    pub(super) fn save(&self, backup: &Path) {
+        assert!(self.child.is_none(), "the server runs");
+        copy(&self.contents(), backup);
+    }
+
+    /// Replaces all data by what was saved.
+    pub(super) fn restore(&mut self, backup: &Path) {
+        self.erase();
+        copy(backup, &self.contents());
+    }
+
+    /// Where snapshots, transaction logs and epochs are.
+    fn contents(&self) -> PathBuf {
+        self.directory.join("data").join("version-2")
+    }
+}
+
+/// Copies a directory of files.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 

@@ -1,8 +1,11 @@
 //! A ZooKeeper of one server.
 
+use std::collections::BTreeMap;
+
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::authority::Authority;
 use super::ports::free_port;
 use super::process::Process;
 
@@ -10,6 +13,7 @@ use super::process::Process;
 pub struct ZooKeeperServer {
     process: Process,
     port: u16,
+    secure_port: Option<u16>,
     // Removed after the process has been killed.
     _directory: TempDir,
 }
@@ -17,19 +21,35 @@ pub struct ZooKeeperServer {
 impl ZooKeeperServer {
     /// Starts a server on a free port and waits until it serves.
     pub async fn start() -> Self {
+        Self::start_as(None).await
+    }
+
+    /// The same with a second port, [`Self::secure_hosts`], for TLS with those whom the authority has given a
+    /// certificate.
+    pub async fn start_with_tls(authority: &Authority) -> Self {
+        Self::start_as(Some(authority)).await
+    }
+
+    async fn start_as(authority: Option<&Authority>) -> Self {
         for _ in 0..5 {
             let directory = tempfile::tempdir().unwrap();
             let port = free_port();
-            let mut process = Process::configure(directory.path().to_owned(), port, 1, "");
+            let mut lines = format!("clientPort={port}\nclientPortAddress=127.0.0.1\n");
+            let secure_port = authority.map(|_| free_port());
+            if let (Some(authority), Some(port)) = (authority, secure_port) {
+                lines += &tls(authority, port);
+            }
+            let mut process = Process::configure(directory.path().to_owned(), port, 1, &lines);
             process.spawn();
             if process.serves().await {
                 return Self {
                     process,
                     port,
+                    secure_port,
                     _directory: directory,
                 };
             }
-            // Somebody else took the port in between.
+            // Somebody else took a port in between.
         }
         panic!("ZooKeeper exits whenever it is started");
     }
@@ -37,6 +57,18 @@ impl ZooKeeperServer {
     /// `127.0.0.1:port`.
     pub fn hosts(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The same for TLS. Only of a server that was started with it.
+    pub fn secure_hosts(&self) -> String {
+        let port = self.secure_port.expect("a server with TLS");
+        format!("127.0.0.1:{port}")
+    }
+
+    /// What the server counts, from its four-letter word `mntr`: `znode_count`, `packets_received`,
+    /// `watch_count` and so on, without their `zk_`. Numbers that are not whole are left out.
+    pub async fn monitor(&self) -> BTreeMap<String, u64> {
+        self.process.monitor().await
     }
 
     /// Where it listens on the loopback interface.
@@ -73,4 +105,15 @@ impl ZooKeeperServer {
         self.process.erase();
         self.start_again().await;
     }
+}
+
+/// The lines of the configuration, as in `docs/zookeeper.md`.
+fn tls(authority: &Authority, port: u16) -> String {
+    format!(
+        "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\n\
+         serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+         ssl.keyStore.location={}\nssl.trustStore.location={}\nssl.clientAuth=need\n",
+        authority.server().display(),
+        authority.certificate().display()
+    )
 }

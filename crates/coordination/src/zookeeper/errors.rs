@@ -17,8 +17,13 @@ pub(super) fn of_operation(error: &zk::Error, path: &str, operation: Option<usiz
         zk::Error::NotEmpty => Error::NotEmpty { path, operation },
         zk::Error::NoChildrenForEphemerals => Error::NoChildrenForEphemerals { path, operation },
         zk::Error::SessionExpired | zk::Error::ClientClosed => Error::SessionExpired,
-        zk::Error::NoAuth
-        | zk::Error::InvalidAcl
+        zk::Error::NoAuth => Error::Refused {
+            reason: format!(
+                "ZooKeeper does not let us use {path} (NoAuth), it belongs to another user or has another \
+                 password: check --zookeeper-auth-file"
+            ),
+        },
+        zk::Error::InvalidAcl
         | zk::Error::AuthFailed
         | zk::Error::NotReadOnly
         | zk::Error::QuotaExceeded

@@ -8,11 +8,12 @@ use crate::{CreateMode, Error, Operation, Outcome, Stat};
 /// Sends a `multi` and waits for its answer.
 pub(super) async fn multi(
     client: &zk::Client,
+    acl: &[zk::Acl],
     operations: &[Operation],
 ) -> Result<Vec<Outcome>, Error> {
     let mut writer = client.new_multi_writer();
     for (index, operation) in operations.iter().enumerate() {
-        add(&mut writer, operation)
+        add(&mut writer, acl, operation)
             .map_err(|error| errors::of_operation(&error, operation.path(), Some(index)))?;
     }
     match writer.commit().await {
@@ -27,10 +28,14 @@ pub(super) async fn multi(
     }
 }
 
-fn add(writer: &mut zk::MultiWriter<'_>, operation: &Operation) -> Result<(), zk::Error> {
+fn add(
+    writer: &mut zk::MultiWriter<'_>,
+    acl: &[zk::Acl],
+    operation: &Operation,
+) -> Result<(), zk::Error> {
     match operation {
         Operation::Create { path, data, mode } => {
-            let options = create_mode(*mode).with_acls(zk::Acls::anyone_all());
+            let options = create_mode(*mode).with_acls(zk::Acls::new(acl));
             writer.add_create(path, data, &options)
         }
         // The client knows −1 as "any" too.

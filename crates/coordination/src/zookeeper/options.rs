@@ -2,14 +2,25 @@
 
 use std::time::Duration;
 
+use zookeeper_client as zk;
+
+use super::tls::check_host;
+use super::{Credentials, Tls, Traffic};
 use crate::{Error, path};
 
+/// Where a server without a port listens, with or without TLS.
+const DEFAULT_PORT: u16 = 2181;
+
 /// How to connect to an ensemble.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// The servers, and optionally the znode that everything of ours stands below:
     /// `zk1:2181,zk2:2181,zk3:2181/minidynamo`. Without a port, 2181.
     pub hosts: String,
+    /// The user whom our znodes belong to; without one, anyone may use them.
+    pub credentials: Option<Credentials>,
+    /// TLS with all servers; without it, plain TCP.
+    pub tls: Option<Tls>,
     /// How long the session survives without contact, 6 s. The server may raise or lower it to its own
     /// bounds.
     pub session_timeout: Duration,
@@ -17,6 +28,8 @@ pub struct ConnectOptions {
     pub request_timeout: Duration,
     /// How long [`connect`](super::ZooKeeper::connect) goes on trying, 10 s.
     pub connect_timeout: Duration,
+    /// Counts over all sessions that are opened with these options or clones of them.
+    pub traffic: Traffic,
 }
 
 impl ConnectOptions {
@@ -24,9 +37,28 @@ impl ConnectOptions {
     pub fn new(hosts: impl Into<String>) -> Self {
         Self {
             hosts: hosts.into(),
+            credentials: None,
+            tls: None,
             session_timeout: Duration::from_secs(6),
             request_timeout: Duration::from_secs(4),
             connect_timeout: Duration::from_secs(10),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Whether one can connect with these options at all: [`Error::InvalidOptions`] or
+    /// [`Error::InvalidPath`] says what is wrong with the servers, the chroot or the certificates. Talks to
+    /// nobody.
+    pub fn check(&self) -> Result<(), Error> {
+        self.split_hosts()?;
+        self.tls.as_ref().map_or(Ok(()), Tls::check)
+    }
+
+    /// The access control list of every znode of ours.
+    pub(super) fn acl(&self) -> Vec<zk::Acl> {
+        match &self.credentials {
+            Some(credentials) => vec![credentials.acl()],
+            None => zk::Acls::anyone_all().to_vec(),
         }
     }
 
@@ -46,8 +78,37 @@ impl ConnectOptions {
             });
         }
         path::validate(chroot)?;
+        if self.tls.is_some() {
+            // The client takes it for granted that these are names.
+            for (host, _) in servers(hosts)? {
+                check_host(&host)?;
+            }
+        }
         Ok((hosts, chroot))
     }
+
+    /// Host and port of each server.
+    pub(super) fn servers(&self) -> Result<Vec<(String, u16)>, Error> {
+        servers(self.split_hosts()?.0)
+    }
+}
+
+fn servers(hosts: &str) -> Result<Vec<(String, u16)>, Error> {
+    let parse = |server: &str| {
+        let (host, port) = match server.rsplit_once(':') {
+            // The colons of an IPv6 address stand in brackets.
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (server, DEFAULT_PORT),
+        };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        Some((bare.unwrap_or(host).to_owned(), port))
+    };
+    let server = |text: &str| {
+        parse(text).ok_or_else(|| Error::InvalidOptions {
+            reason: format!("`{text}` is not HOST:PORT"),
+        })
+    };
+    hosts.split(',').map(server).collect()
 }
 
 #[cfg(test)]
@@ -68,6 +129,34 @@ mod tests {
         for text in ["", "/x", "a,,b", "a,/x", "a/x/", "tcp://a"] {
             assert!(ConnectOptions::new(text).split_hosts().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn hosts_and_ports_are_told_apart_as_the_client_does_it() {
+        let parsed = servers("a:1,b,[::1]:3,[::1],10.0.0.1:4").unwrap();
+        let parsed: Vec<_> = parsed.iter().map(|(h, p)| (h.as_str(), *p)).collect();
+        let expected = [
+            ("a", 1),
+            ("b", 2181),
+            ("::1", 3),
+            ("::1", 2181),
+            ("10.0.0.1", 4),
+        ];
+        assert_eq!(parsed, expected);
+        assert!(servers("a:x").is_err());
+    }
+
+    #[test]
+    fn a_host_that_no_certificate_can_be_for_is_refused_with_tls() {
+        let mut options = ConnectOptions::new("a b:1");
+        assert!(options.split_hosts().is_ok());
+        options.tls = Some(Tls {
+            ca: "ca".into(),
+            cert: "cert".into(),
+            key: "key".into(),
+        });
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("`a b`"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Weak;
 
 use zookeeper_client as zk;
 
-use super::Inner;
+use super::{Inner, Traffic};
 use crate::{Error, WatchSender};
 
 /// Why a watcher of the client gives no more events.
@@ -35,20 +35,29 @@ async fn until_end(
     mut watcher: zk::PersistentWatcher,
     sender: &WatchSender,
 ) {
-    while let Silence::Disconnected = pass_on(&mut watcher, sender).await {
+    let Some(traffic) = inner.upgrade().map(|inner| inner.options.traffic.clone()) else {
+        return;
+    };
+    while let Silence::Disconnected = pass_on(&mut watcher, sender, &traffic).await {
         match watch_again(&inner, &root).await {
             Some(again) => watcher = again,
             None => return,
         }
         // Only now: who reads because of this must not miss what comes after its reading.
+        traffic.event();
         sender.everything();
     }
 }
 
-async fn pass_on(watcher: &mut zk::PersistentWatcher, sender: &WatchSender) -> Silence {
+async fn pass_on(
+    watcher: &mut zk::PersistentWatcher,
+    sender: &WatchSender,
+    traffic: &Traffic,
+) -> Silence {
     loop {
         let event = watcher.changed().await;
         if event.event_type != zk::EventType::Session {
+            traffic.event();
             sender.path(&event.path);
         } else if event.session_state.is_terminated() {
             return Silence::Ended;
