@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, log, timing};
+use super::{Common, log, timing, zookeeper};
 use crate::cli::duration;
 
 /// Arguments.
@@ -19,6 +19,9 @@ pub struct Args {
     /// What can also stand in the file under `[raft]`.
     #[command(flatten)]
     pub raft: timing::Raft,
+    /// What can also stand in the file under `[zookeeper]`.
+    #[command(flatten)]
+    pub zookeeper: zookeeper::Settings,
     /// What can also stand in the file under `[log]`.
     #[command(flatten)]
     pub log: log::Settings,

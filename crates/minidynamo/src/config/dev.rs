@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, log, timing};
+use super::{Common, log, timing, zookeeper};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub struct Args {
     /// What can also stand in the file under `[raft]`.
     #[command(flatten)]
     pub raft: timing::Raft,
+    /// What can also stand in the file under `[zookeeper]`.
+    #[command(flatten)]
+    pub zookeeper: zookeeper::Settings,
     /// What can also stand in the file under `[log]`.
     #[command(flatten)]
     pub log: log::Settings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{datanode, dev, log, over, router, timing};
+use super::{datanode, dev, log, over, router, timing, zookeeper};
 use crate::cli::Failure;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -21,7 +21,7 @@ pub const DATANODE_ADMIN_LISTEN: SocketAddr = SocketAddr::new(LOOPBACK, 7580);
 /// Of a session with ZooKeeper.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A configuration file. One file can serve all roles: each reads its own section, `[raft]` and `[log]`.
+/// A configuration file. One file can serve all roles: each reads its own section and those for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
@@ -31,6 +31,8 @@ pub struct File {
     pub datanode: datanode::Settings,
     /// `minidynamo dev`.
     pub dev: dev::Settings,
+    /// All roles, where they use ZooKeeper.
+    pub zookeeper: zookeeper::Settings,
     /// `datanode` and `dev`.
     pub raft: timing::Raft,
     /// All roles.
@@ -44,6 +46,7 @@ impl File {
             router: router::Settings::defaults(),
             datanode: datanode::Settings::defaults(),
             dev: dev::Settings::defaults(),
+            zookeeper: zookeeper::Settings::defaults(),
             raft: timing::Raft::defaults(),
             log: log::Settings::defaults(),
         }
@@ -74,6 +77,7 @@ impl File {
             router: over(&file.router, &defaults.router)?,
             datanode: over(&file.datanode, &defaults.datanode)?,
             dev: over(&file.dev, &defaults.dev)?,
+            zookeeper: over(&file.zookeeper, &defaults.zookeeper)?,
             raft: over(&file.raft, &defaults.raft)?,
             log: over(&file.log, &defaults.log)?,
         })
@@ -120,6 +124,12 @@ mod tests {
                 data_dir: Some("x".into()),
                 zookeeper: Some(String::new()),
                 ..dev::Settings::defaults()
+            },
+            zookeeper: zookeeper::Settings {
+                auth_file: Some("x".into()),
+                tls_ca: Some("x".into()),
+                tls_cert: Some("x".into()),
+                tls_key: Some("x".into()),
             },
             ..File::defaults()
         };

@@ -19,6 +19,7 @@ pub mod file;
 pub mod log;
 pub mod router;
 pub mod timing;
+pub mod zookeeper;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

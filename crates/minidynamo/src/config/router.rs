@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, log};
+use super::{Common, log, zookeeper};
 use crate::cli::duration;
 
 /// Arguments.
@@ -15,6 +15,9 @@ pub struct Args {
     /// What can also stand in the file under `[router]`.
     #[command(flatten)]
     pub settings: Settings,
+    /// What can also stand in the file under `[zookeeper]`.
+    #[command(flatten)]
+    pub zookeeper: zookeeper::Settings,
     /// What can also stand in the file under `[log]`.
     #[command(flatten)]
     pub log: log::Settings,

@@ -23,11 +23,12 @@ use tempfile::TempDir;
 
 use super::health::Probe;
 use super::process::{self, Role};
-use super::{datanode as node_role, router as router_role, zookeeper};
+use super::zookeeper::Sessions;
+use super::{datanode as node_role, router as router_role};
 use crate::cli::Failure;
 use crate::config::dev::{Args, Settings};
 use crate::config::file::{File, ROUTER_ADMIN_LISTEN, ROUTER_LISTEN};
-use crate::config::{self, log, timing};
+use crate::config::{self, log, timing, zookeeper};
 
 /// Between two looks at whether the routers know all data nodes.
 const POLL: Duration = Duration::from_millis(20);
@@ -38,24 +39,36 @@ const ELECTIONS: Duration = Duration::from_secs(5);
 pub fn run(args: &Args) -> Result<(), Failure> {
     let file = File::load(args.common.config.as_deref())?;
     let settings = config::over(&args.settings, &file.dev)?;
+    let zookeeper = config::over(&args.zookeeper, &file.zookeeper)?;
     let raft = config::over(&args.raft, &file.raft)?;
     let log = config::over(&args.log, &file.log)?;
     if args.common.print_config {
-        return print(settings, raft, log);
+        return print(settings, zookeeper, raft, log);
     }
-    let plan = Plan::of(&settings, &raft)?;
+    let plan = Plan::of(&settings, &zookeeper, &raft)?;
     let admin_listen = settings.admin_listen.unwrap_or(ROUTER_ADMIN_LISTEN);
     process::run(&log, admin_listen, Dev::start(plan))
 }
 
-fn print(dev: Settings, raft: timing::Raft, log: log::Settings) -> Result<(), Failure> {
+fn print(
+    dev: Settings,
+    zookeeper: zookeeper::Settings,
+    raft: timing::Raft,
+    log: log::Settings,
+) -> Result<(), Failure> {
     #[derive(serde::Serialize)]
     struct Sections {
         dev: Settings,
+        zookeeper: zookeeper::Settings,
         raft: timing::Raft,
         log: log::Settings,
     }
-    config::print(&Sections { dev, raft, log })
+    config::print(&Sections {
+        dev,
+        zookeeper,
+        raft,
+        log,
+    })
 }
 
 /// What to start.
@@ -63,13 +76,17 @@ struct Plan {
     nodes: u32,
     routers: u32,
     data_dir: Option<PathBuf>,
-    zookeeper: Option<Arc<dyn Connect>>,
+    zookeeper: Option<Arc<Sessions>>,
     listen: SocketAddr,
     tuning: datanode::Tuning,
 }
 
 impl Plan {
-    fn of(settings: &Settings, raft: &timing::Raft) -> Result<Self, Failure> {
+    fn of(
+        settings: &Settings,
+        zookeeper: &zookeeper::Settings,
+        raft: &timing::Raft,
+    ) -> Result<Self, Failure> {
         let defaults = Settings::defaults();
         let count = |given: Option<u32>, default: Option<u32>| given.or(default).unwrap_or(1);
         let listen = settings.listen.unwrap_or(ROUTER_LISTEN);
@@ -80,11 +97,12 @@ impl Plan {
             )));
         }
         let hosts = settings.zookeeper.as_deref();
+        let sessions = |hosts| Sessions::new(hosts, None, zookeeper);
         let plan = Self {
             nodes: count(settings.nodes, defaults.nodes),
             routers: count(settings.routers, defaults.routers),
             data_dir: settings.data_dir.clone(),
-            zookeeper: hosts.map(|hosts| zookeeper(hosts, None)).transpose()?,
+            zookeeper: hosts.map(sessions).transpose()?,
             listen,
             tuning: raft.tuning()?,
         };
@@ -155,6 +173,8 @@ struct Dev {
     // The order is that of the end: the directory goes last.
     routers: Vec<RouterService>,
     nodes: Vec<DataNodeService>,
+    /// None with the embedded store.
+    sessions: Option<Arc<Sessions>>,
     directory: Directory,
 }
 
@@ -168,8 +188,8 @@ impl Dev {
                  see --nodes"
             );
         }
-        let coordination = match &plan.zookeeper {
-            Some(zookeeper) => Arc::clone(zookeeper),
+        let coordination: Arc<dyn Connect> = match &plan.zookeeper {
+            Some(sessions) => sessions.clone(),
             None => embedded(directory.path().join("coordination")).await?,
         };
         // Routers first: a port in use is noticed before any data is touched.
@@ -191,6 +211,7 @@ impl Dev {
         Ok(Self {
             nodes: try_join_all(nodes).await?,
             routers,
+            sessions: plan.zookeeper,
             directory,
         })
     }
@@ -225,6 +246,14 @@ impl Dev {
         Ok(())
     }
 
+    /// See [`Sessions::refused`].
+    async fn refused(&self) -> String {
+        match &self.sessions {
+            Some(sessions) => sessions.refused().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn addresses(&self) -> Vec<String> {
         let urls = self.routers.iter().map(RouterService::address);
         urls.map(|address| format!("http://{address}")).collect()
@@ -247,8 +276,14 @@ impl Role for Dev {
     async fn ready(&self) -> Result<(), String> {
         let nodes = try_join_all(self.nodes.iter().map(DataNodeService::ready));
         let routers = try_join_all(self.routers.iter().map(RouterService::ready));
-        nodes.await?;
-        routers.await.map_err(|error| error.to_string())?;
+        let started = async {
+            nodes.await?;
+            routers.await.map_err(|error| error.to_string())
+        };
+        tokio::select! {
+            started = started => drop(started?),
+            reason = self.refused() => return Err(reason),
+        }
         tokio::select! {
             acquainted = self.acquainted() => acquainted,
             reason = self.failed() => Err(reason),
@@ -260,7 +295,10 @@ impl Role for Dev {
             let failed = async move { format!("data node {number}: {}", node.failed().await) };
             Box::pin(failed)
         });
-        select_all(nodes).await.0
+        tokio::select! {
+            (reason, ..) = select_all(nodes) => reason,
+            reason = self.refused() => reason,
+        }
     }
 
     fn ready_line(&self) -> String {
@@ -314,7 +352,8 @@ mod tests {
     use super::*;
 
     fn plan(settings: &Settings) -> Result<Plan, Failure> {
-        Plan::of(settings, &timing::Raft::defaults())
+        let zookeeper = zookeeper::Settings::defaults();
+        Plan::of(settings, &zookeeper, &timing::Raft::defaults())
     }
 
     #[test]
