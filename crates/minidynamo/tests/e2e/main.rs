@@ -3,14 +3,20 @@
 //! One module per promise; [`support`] has what they are made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod deletion;
 mod failover;
+mod lifecycle;
+mod lost_answers;
 mod processes;
 mod quorum;
+mod races;
 mod readme;
 mod replicas;
 mod requests;
 mod routers;
+mod sessions;
 mod snapshot;
 mod startup;
 mod support;
 mod tables;
+mod zookeeper_lost;

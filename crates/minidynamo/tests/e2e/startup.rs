@@ -3,7 +3,28 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::{ClusterOptions, Scale, eventually};
+use crate::support::{
+    Cluster, ClusterOptions, Scale, assert_nothing_left, create_until_there, eventually,
+};
+
+/// Every router sees five data nodes and three routers of one cluster.
+async fn one_cluster(cluster: &Cluster, round: usize) {
+    let mut ids = BTreeSet::new();
+    for router in 0..3 {
+        let tables = cluster.tables(router);
+        let what = format!("router {router} sees all processes in round {round}");
+        let id = eventually(&what, Duration::from_secs(10), || async {
+            let status = tables.status().await.map_err(|error| error.to_string())?;
+            let live = status.nodes.iter().filter(|node| node.live).count();
+            match (live, status.routers.len()) {
+                (5, 3) => Ok(status.cluster_id),
+                other => Err(format!("data nodes, routers: {other:?}")),
+            }
+        });
+        ids.insert(id.await);
+    }
+    assert_eq!(ids.len(), 1, "round {round}: cluster ids {ids:?}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_may_start_at_once_on_an_empty_zookeeper() {
@@ -21,26 +42,45 @@ async fn everything_may_start_at_once_on_an_empty_zookeeper() {
         }
         cluster.start_all().await;
 
-        let mut ids = BTreeSet::new();
-        for router in 0..3 {
-            let tables = cluster.tables(router);
-            let what = format!("router {router} sees all processes in round {round}");
-            let id = eventually(&what, Duration::from_secs(10), || async {
-                let status = tables.status().await.map_err(|error| error.to_string())?;
-                let live = status.nodes.iter().filter(|node| node.live).count();
-                match (live, status.routers.len()) {
-                    (5, 3) => Ok(status.cluster_id),
-                    other => Err(format!("data nodes, routers: {other:?}")),
-                }
-            });
-            ids.insert(id.await);
-        }
-        assert_eq!(ids.len(), 1, "round {round}: cluster ids {ids:?}");
+        one_cluster(&cluster, round).await;
         for process in cluster.nodes.iter().chain(&cluster.routers) {
             let stderr = process.stderr();
             let error = stderr.lines().find(|line| line.contains("ERROR"));
             assert_eq!(error, None, "round {round}, {}", process.name());
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_may_start_at_once_while_zookeepers_leader_dies() {
+    let rounds = Scale::from_environment().count(2, 30);
+    let mut cluster = ClusterOptions::new(0, 0).ensemble().prepare().await;
+    for round in 0..rounds {
+        cluster.nodes.clear();
+        cluster.routers.clear();
+        cluster.chroot = format!("round{round}");
+        for _ in 0..5 {
+            cluster.add_node(&[]);
+        }
+        for _ in 0..3 {
+            cluster.add_router(&[]);
+        }
+        let leader = cluster.zookeeper.ensemble().leader().await;
+        for process in cluster.nodes.iter_mut().chain(&mut cluster.routers) {
+            process.spawn();
+        }
+        let moment = Duration::from_millis(rand::random_range(50..600));
+        eprintln!("round {round}: ZooKeeper's leader is killed after {moment:?}");
+        tokio::time::sleep(moment).await;
+        cluster.zookeeper.ensemble().kill(leader);
+        for process in cluster.nodes.iter_mut().chain(&mut cluster.routers) {
+            process.wait_ready().await;
+        }
+        cluster.zookeeper.start_again().await;
+        one_cluster(&cluster, round).await;
+        create_until_there(&[cluster.tables(0)], "people", 4, Duration::from_secs(40)).await;
+        cluster.kv(1).put("people", "key", "value").await.unwrap();
+        assert_nothing_left(&mut cluster, &["people"]).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use api::v1::TableDescription;
+use coordination::SharedCoordination;
 use model::{Key, NodeId, ShardId};
 
 use super::{Cli, Direct, Directory, Kv, Machine, Process, Tables, ZooKeeper, eventually, ports};
@@ -15,6 +16,8 @@ pub(crate) struct ClusterOptions {
     nodes: usize,
     routers: usize,
     alone: bool,
+    ensemble: bool,
+    session_timeout: Option<&'static str>,
 }
 
 /// ZooKeeper, data nodes and routers, each a process.
@@ -26,6 +29,7 @@ pub(crate) struct Cluster {
     pub(crate) directory: Directory,
     /// Where in ZooKeeper the cluster lives; another one is another cluster.
     pub(crate) chroot: String,
+    session_timeout: Option<&'static str>,
     _machine: Machine,
 }
 
@@ -35,7 +39,23 @@ impl ClusterOptions {
             nodes,
             routers,
             alone: false,
+            ensemble: false,
+            session_timeout: None,
         }
+    }
+
+    /// With a ZooKeeper of three servers.
+    #[must_use]
+    pub(crate) fn ensemble(mut self) -> Self {
+        self.ensemble = true;
+        self
+    }
+
+    /// Sessions with ZooKeeper expire after this silence.
+    #[must_use]
+    pub(crate) fn session_timeout(mut self, timeout: &'static str) -> Self {
+        self.session_timeout = Some(timeout);
+        self
     }
 
     /// No other test runs meanwhile: for tests that measure time.
@@ -53,13 +73,18 @@ impl ClusterOptions {
             Machine::shared().await
         };
         let directory = Directory::of_this_test();
-        let zookeeper = ZooKeeper::start().await;
+        let zookeeper = if self.ensemble {
+            ZooKeeper::start_ensemble().await
+        } else {
+            ZooKeeper::start().await
+        };
         let mut cluster = Cluster {
             nodes: Vec::new(),
             routers: Vec::new(),
             zookeeper,
             directory,
             chroot: "minidynamo".to_owned(),
+            session_timeout: self.session_timeout,
             _machine: machine,
         };
         for _ in 0..self.nodes {
@@ -82,30 +107,60 @@ impl ClusterOptions {
 impl Cluster {
     /// Describes one more data node, with further arguments.
     pub(crate) fn add_node(&mut self, arguments: &[&str]) -> usize {
+        let zookeeper = self.connect_string();
+        self.add_node_at(&zookeeper, arguments)
+    }
+
+    /// Describes one more data node, with another way to ZooKeeper.
+    pub(crate) fn add_node_at(&mut self, zookeeper: &str, arguments: &[&str]) -> usize {
         let index = self.nodes.len();
+        let process = self.describe_node(index, zookeeper, arguments);
+        self.nodes.push(process);
+        index
+    }
+
+    /// Describes a data node anew that does not run: its data directory stays, its address is another one.
+    pub(crate) fn move_node(&mut self, index: usize) {
+        assert!(!self.nodes[index].is_running(), "node{index} runs");
+        self.nodes[index] = self.describe_node(index, &self.connect_string(), &[]);
+    }
+
+    fn describe_node(&self, index: usize, zookeeper: &str, arguments: &[&str]) -> Process {
         let name = format!("node{index}");
         let mut all = vec![
             "datanode".to_owned(),
-            format!("--zookeeper={}", self.connect_string()),
+            format!("--zookeeper={zookeeper}"),
             format!("--data-dir={}", self.data_dir(index).display()),
             format!("--listen=127.0.0.1:{}", ports::free()),
             "--admin-listen=127.0.0.1:0".to_owned(),
         ];
+        all.extend(self.session_timeout());
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        self.nodes.push(Process::new(&self.directory, &name, all));
-        index
+        Process::new(&self.directory, &name, all)
+    }
+
+    fn session_timeout(&self) -> Option<String> {
+        let timeout = self.session_timeout?;
+        Some(format!("--session-timeout={timeout}"))
     }
 
     /// Describes one more router, with further arguments.
     pub(crate) fn add_router(&mut self, arguments: &[&str]) -> usize {
+        let zookeeper = self.connect_string();
+        self.add_router_at(&zookeeper, arguments)
+    }
+
+    /// Describes one more router, with another way to ZooKeeper.
+    pub(crate) fn add_router_at(&mut self, zookeeper: &str, arguments: &[&str]) -> usize {
         let index = self.routers.len();
         let name = format!("router{index}");
         let mut all = vec![
             "router".to_owned(),
-            format!("--zookeeper={}", self.connect_string()),
+            format!("--zookeeper={zookeeper}"),
             format!("--listen=127.0.0.1:{}", ports::free()),
             "--admin-listen=127.0.0.1:0".to_owned(),
         ];
+        all.extend(self.session_timeout());
         all.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self.routers.push(Process::new(&self.directory, &name, all));
         index
@@ -114,6 +169,11 @@ impl Cluster {
     /// As `--zookeeper` takes it.
     pub(crate) fn connect_string(&self) -> String {
         self.zookeeper.connect_string(&self.chroot)
+    }
+
+    /// A session of the test's own with ZooKeeper.
+    pub(crate) async fn session(&self) -> SharedCoordination {
+        self.zookeeper.session(&self.chroot).await
     }
 
     /// The data directory of a node.

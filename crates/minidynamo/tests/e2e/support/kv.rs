@@ -167,17 +167,26 @@ fn value(answer: &GetResponse) -> Option<String> {
 /// Administration through one router.
 #[derive(Clone)]
 pub(crate) struct Tables {
-    tables: TablesClient<Channel>,
+    client: TablesClient<Channel>,
     cluster: ClusterClient<Channel>,
+    timeout: Duration,
 }
 
 impl Tables {
     pub(crate) fn new(address: &str) -> Self {
         let channel = channel(address);
         Self {
-            tables: TablesClient::new(channel.clone()).max_decoding_message_size(16 << 20),
+            client: TablesClient::new(channel.clone()).max_decoding_message_size(16 << 20),
             cluster: ClusterClient::new(channel),
+            timeout: Duration::from_secs(60),
         }
+    }
+
+    /// With another deadline for each creation and deletion.
+    #[must_use]
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     pub(crate) async fn create(
@@ -191,8 +200,8 @@ impl Tables {
             shards,
             replicas,
         });
-        request.set_timeout(Duration::from_secs(60));
-        let answer = self.tables.clone().create_table(request).await?;
+        request.set_timeout(self.timeout);
+        let answer = self.client.clone().create_table(request).await?;
         Ok(answer.into_inner())
     }
 
@@ -200,8 +209,8 @@ impl Tables {
         let mut request = Request::new(DeleteTableRequest {
             name: name.to_owned(),
         });
-        request.set_timeout(Duration::from_secs(60));
-        self.tables.clone().delete_table(request).await?;
+        request.set_timeout(self.timeout);
+        self.client.clone().delete_table(request).await?;
         Ok(())
     }
 
@@ -215,7 +224,7 @@ impl Tables {
             verify,
         });
         request.set_timeout(Duration::from_secs(60));
-        let answer = self.tables.clone().describe_table(request).await?;
+        let answer = self.client.clone().describe_table(request).await?;
         Ok(answer.into_inner())
     }
 
@@ -223,7 +232,7 @@ impl Tables {
     pub(crate) async fn list(&self) -> Result<Vec<String>, Failure> {
         let mut request = Request::new(ListTablesRequest::default());
         request.set_timeout(Duration::from_secs(20));
-        let answer = self.tables.clone().list_tables(request).await?;
+        let answer = self.client.clone().list_tables(request).await?;
         let tables = answer.into_inner().tables;
         Ok(tables.into_iter().map(|table| table.name).collect())
     }

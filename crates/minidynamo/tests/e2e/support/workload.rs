@@ -50,6 +50,19 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// What the answer to a put says.
+    pub(crate) fn of_put(answer: &Result<u64, Failure>) -> Self {
+        match answer {
+            Ok(version) => Self::Confirmed(*version),
+            Err(Failure::Said(error)) if error.reason != Reason::OutcomeUnknown => {
+                Self::Refused(error.reason)
+            }
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
 /// One write.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -154,13 +167,7 @@ impl Shared {
             let started = Instant::now();
             let answer = kv.put(&table, key.as_str(), value.as_str()).await;
             let ended = Instant::now();
-            let outcome = match &answer {
-                Ok(version) => Outcome::Confirmed(*version),
-                Err(Failure::Said(error)) if error.reason != Reason::OutcomeUnknown => {
-                    Outcome::Refused(error.reason)
-                }
-                Err(_) => Outcome::Unknown,
-            };
+            let outcome = Outcome::of_put(&answer);
             let expected = keys.entry((table.clone(), key.clone())).or_default();
             expected.note(&value, outcome);
             if n % 8 == 0
@@ -191,14 +198,15 @@ impl Shared {
 
 /// What a key may hold.
 #[derive(Debug, Default)]
-struct Expected {
+pub(crate) struct Expected {
     confirmed: Option<String>,
     version: u64,
     unknown: HashSet<String>,
 }
 
 impl Expected {
-    fn note(&mut self, value: &str, outcome: Outcome) {
+    /// A write of a value was answered so.
+    pub(crate) fn note(&mut self, value: &str, outcome: Outcome) {
         match outcome {
             Outcome::Confirmed(version) => {
                 assert!(
@@ -216,7 +224,8 @@ impl Expected {
         }
     }
 
-    fn check(&self, table: &str, key: &str, read: Option<&str>) {
+    /// Checks what a consistent read has found.
+    pub(crate) fn check(&self, table: &str, key: &str, read: Option<&str>) {
         let unknown = read.is_some_and(|read| self.unknown.contains(read));
         assert!(
             unknown || read == self.confirmed.as_deref(),
@@ -242,6 +251,13 @@ impl History {
             *counts.entry(answer).or_default() += 1;
         }
         counts
+    }
+
+    /// The longest that a write took, whatever its answer.
+    pub(crate) fn slowest(&self) -> Duration {
+        let writes = self.0.iter();
+        let longest = writes.map(|write| write.ended - write.started).max();
+        longest.unwrap_or_default()
     }
 
     /// Reads every key consistently and checks that nothing confirmed is lost and nothing refused is there.

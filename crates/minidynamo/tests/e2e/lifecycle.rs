@@ -1,0 +1,171 @@
+//! Data nodes that go and come back: elsewhere, twice, at once, or with a farewell.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use api::v1::TableDescription;
+
+use crate::support::{
+    Cluster, ClusterOptions, Process, Scale, Workload, WorkloadOptions, assert_nothing_left,
+    free_port,
+};
+
+const KEYS: usize = 20;
+
+async fn cluster_with_data(options: ClusterOptions) -> Cluster {
+    let cluster = options.start().await;
+    cluster.tables(0).create("people", 4, 3).await.unwrap();
+    for n in 0..KEYS {
+        let key = format!("key{n}");
+        cluster.kv(0).put("people", key, "value").await.unwrap();
+    }
+    cluster
+}
+
+fn load(writers: usize) -> WorkloadOptions {
+    WorkloadOptions {
+        tables: vec!["people".to_owned()],
+        writers,
+        keys: 100,
+        value_bytes: 100,
+        confirmed: usize::MAX,
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_come_back_at_other_addresses_are_found() {
+    let mut cluster = cluster_with_data(ClusterOptions::new(3, 1)).await;
+    // One after the other: routers and peers that have known the old address live on.
+    for node in 0..3 {
+        let before = cluster.nodes[node].address().to_owned();
+        cluster.nodes[node].kill();
+        cluster.move_node(node);
+        cluster.nodes[node].start().await;
+        assert_ne!(cluster.nodes[node].address(), before);
+    }
+    cluster.assert_verified("people").await;
+    // All at once: nobody has kept an address that is right.
+    cluster.nodes.iter_mut().for_each(Process::kill);
+    (0..3).for_each(|node| cluster.move_node(node));
+    cluster.start_all().await;
+    cluster.assert_verified("people").await;
+    let kv = cluster.kv(0);
+    for n in 0..KEYS {
+        let key = format!("key{n}");
+        let read = kv.get("people", key.as_str()).await.unwrap();
+        assert_eq!(read.as_deref(), Some("value"));
+        kv.put("people", key, "value").await.unwrap();
+    }
+    let status = cluster.tables(0).status().await.unwrap();
+    assert_eq!(status.nodes.len(), 3, "{:?}", status.nodes);
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_data_directory_is_refused_and_the_original_goes_on() {
+    let mut cluster = cluster_with_data(ClusterOptions::new(3, 1)).await;
+    cluster.nodes[0].kill();
+    let copied = cluster.directory.path().join("copied");
+    copy(&cluster.data_dir(0), &copied);
+    cluster.nodes[0].start().await;
+    let original = cluster.direct(0).describe().await.unwrap();
+
+    let mut workload = Workload::start(load(4), cluster.router_addresses());
+    let arguments = [
+        "datanode".to_owned(),
+        format!("--zookeeper={}", cluster.connect_string()),
+        format!("--data-dir={}", copied.display()),
+        format!("--listen=127.0.0.1:{}", free_port()),
+        "--admin-listen=127.0.0.1:0".to_owned(),
+    ];
+    let mut copy = Process::new(&cluster.directory, "copy", arguments);
+    copy.spawn();
+    let status = copy.wait_end(Duration::from_secs(40)).await;
+    assert_eq!(status.code(), Some(1));
+    let stderr = copy.stderr();
+    let last = stderr.lines().last().unwrap_or_default();
+    let data_dir = cluster.data_dir(0);
+    for word in [data_dir.to_str().unwrap(), "copy of its directory"] {
+        assert!(last.contains(word), "no {word:?} in {stderr}");
+    }
+
+    let now = workload.confirmed();
+    workload.reach(now + 100, Duration::from_secs(20)).await;
+    let history = workload.stop().await;
+    assert_eq!(history.unconfirmed(), [].into(), "the copy was noticed");
+    let now = cluster.direct(0).describe().await.unwrap();
+    assert_eq!(now.node, original.node);
+    assert_eq!(now.replica_count, original.replica_count);
+    history.assert_kept(&cluster.kv(0)).await;
+    cluster.assert_verified("people").await;
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_killed_is_ready_again_long_before_its_session_ends() {
+    let options = ClusterOptions::new(3, 1).ensemble().session_timeout("60s");
+    let mut cluster = cluster_with_data(options).await;
+    for _ in 0..Scale::from_environment().count(2, 50) {
+        cluster.nodes[0].kill();
+        cluster.zookeeper.kill_leader().await;
+        let killed = Instant::now();
+        cluster.nodes[0].start().await;
+        let took = killed.elapsed();
+        eprintln!("ready again after {took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        cluster.zookeeper.start_again().await;
+    }
+    cluster.assert_verified("people").await;
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+/// How many shards the nodes that run lead.
+async fn led(cluster: &Cluster) -> u32 {
+    let mut led = 0;
+    for node in (0..cluster.nodes.len()).filter(|&node| cluster.nodes[node].is_running()) {
+        led += cluster.direct(node).describe().await.unwrap().leader_count;
+    }
+    led
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_stopped_under_load_has_handed_over_and_no_put_fails() {
+    let options = ClusterOptions::new(3, 2).alone();
+    let mut cluster = cluster_with_data(options).await;
+    let people: TableDescription = cluster.tables(0).describe("people", false).await.unwrap();
+    let shards = u32::try_from(people.shards.len()).unwrap();
+    for round in 0..Scale::from_environment().count(3, 60) {
+        let mut workload = Workload::start(load(8), cluster.router_addresses());
+        workload.reach(300, Duration::from_secs(30)).await;
+        let node = round % 3;
+        let leads = cluster.direct(node).describe().await.unwrap().leader_count;
+        cluster.nodes[node].terminate().await;
+        // It is gone, and others lead already: no election was waited for.
+        assert_eq!(led(&cluster).await, shards, "round {round}");
+        let now = workload.confirmed();
+        workload.reach(now + 300, Duration::from_secs(30)).await;
+        let history = workload.stop().await;
+        assert_eq!(history.unconfirmed(), [].into(), "round {round}");
+        let slowest = history.slowest();
+        eprintln!("it led {leads} of {shards} shards; the slowest put took {slowest:?}");
+        assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+        cluster.nodes[node].start().await;
+        history.assert_kept(&cluster.kv(0)).await;
+    }
+    cluster.assert_verified("people").await;
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
