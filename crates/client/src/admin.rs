@@ -90,4 +90,68 @@ impl Client {
         })
         .await
     }
+
+    /// Every data node that is a member, and those that were forgotten and still have a place in a table.
+    pub async fn list_nodes(&self) -> Result<Vec<v1::NodeDescription>, Error> {
+        let answer = self.admin(Kind::Read, |attempt| {
+            let request = attempt.request(v1::ListNodesRequest {});
+            async move { attempt.cluster().list_nodes(request).await }
+        });
+        answer.await.map(|answer| answer.nodes)
+    }
+
+    /// Forgets a data node that will never return. Refused while it is alive.
+    pub async fn forget_node(&self, node: &str) -> Result<v1::ForgetNodeResponse, Error> {
+        let message = v1::ForgetNodeRequest {
+            node: node.to_owned(),
+        };
+        self.admin(Kind::Once, |attempt| {
+            let request = attempt.request(message.clone());
+            async move { attempt.cluster().forget_node(request).await }
+        })
+        .await
+    }
+
+    /// The tables that data nodes have replicas of although they are neither listed nor deleted.
+    pub async fn list_quarantined(&self) -> Result<v1::ListQuarantinedResponse, Error> {
+        self.admin(Kind::Read, |attempt| {
+            let request = attempt.request(v1::ListQuarantinedRequest {});
+            async move { attempt.cluster().list_quarantined(request).await }
+        })
+        .await
+    }
+
+    /// Destroys the quarantined replicas of a table, on one node or all. There is no way back.
+    pub async fn drop_quarantined(
+        &self,
+        table_id: &str,
+        node: Option<&str>,
+    ) -> Result<v1::DropQuarantinedResponse, Error> {
+        let message = v1::DropQuarantinedRequest {
+            table_id: table_id.to_owned(),
+            node: node.unwrap_or_default().to_owned(),
+        };
+        self.admin(Kind::Once, |attempt| {
+            let request = attempt.request(message.clone());
+            async move { attempt.cluster().drop_quarantined(request).await }
+        })
+        .await
+    }
+
+    /// Lists a quarantined table again, under its own name or another one.
+    pub async fn keep_quarantined(
+        &self,
+        table_id: &str,
+        name: Option<&str>,
+    ) -> Result<v1::TableDescription, Error> {
+        let message = v1::KeepQuarantinedRequest {
+            table_id: table_id.to_owned(),
+            name: name.unwrap_or_default().to_owned(),
+        };
+        self.admin(Kind::Once, |attempt| {
+            let request = attempt.request(message.clone());
+            async move { attempt.cluster().keep_quarantined(request).await }
+        })
+        .await
+    }
 }

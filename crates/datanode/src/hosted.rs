@@ -87,6 +87,14 @@ impl Hosted {
         }
     }
 
+    /// Whether a replica refuses writes and consistent reads because its table is being deleted.
+    pub fn sealed(&self, shard: ShardId) -> bool {
+        match self.shared.replicas.read().get(&shard) {
+            Some(Replica::Serving(reader)) => reader.sealed(),
+            None | Some(Replica::Stopped(_)) => false,
+        }
+    }
+
     /// Eventual reads since the start.
     pub fn eventual_reads(&self) -> u64 {
         self.shared.eventual_reads.load(Ordering::Relaxed)

@@ -51,6 +51,7 @@ struct Inner {
     leader: u64,
     leaderless: bool,
     placements: BTreeMap<u64, Vec<(u32, Vec<NodeId>)>>,
+    quarantined: BTreeMap<(u64, u64), Vec<internal::QuarantinedReplica>>,
 }
 
 impl World {
@@ -80,6 +81,39 @@ impl World {
         let shards = shards.map(|(id, shard)| (id.index, shard.nodes.clone()));
         let mut inner = self.inner.lock();
         inner.placements.insert(table.id.0, shards.collect());
+        inner.quarantined.retain(|(_, id), _| *id != table.id.0);
+    }
+
+    /// Makes these nodes keep out their replicas of a table that is not listed.
+    pub fn quarantine(&self, table: &model::Table, nodes: &[NodeId]) {
+        let mut inner = self.inner.lock();
+        inner.placements.remove(&table.id.0);
+        for node in nodes {
+            let shards = table.shard_ids();
+            let held = shards.filter(|(_, shard)| shard.nodes.contains(node));
+            let replicas = held.map(|(id, shard)| internal::QuarantinedReplica {
+                table: id.table.0,
+                shard: id.index,
+                table_name: table.name.to_string(),
+                table_shards: table.shards.len() as u32,
+                first_hash: shard.range.first,
+                last_hash: shard.range.last,
+                voters: shard.nodes.iter().map(|node| node.0).collect(),
+                created_millis: table.created_millis,
+                items: 2,
+                bytes: 20,
+                ..internal::QuarantinedReplica::default()
+            });
+            let place = (node.0, table.id.0);
+            inner.quarantined.insert(place, replicas.collect());
+        }
+    }
+
+    /// Makes a node destroy what it keeps out of a table.
+    pub fn destroy_quarantined(&self, node: NodeId, table: model::TableId) {
+        let mut inner = self.inner.lock();
+        inner.quarantined.remove(&(node.0, table.0));
+        inner.destroyed.insert((node.0, table.0));
     }
 
     fn carry_out(
@@ -367,12 +401,23 @@ impl internal::data_node_server::DataNode for Service {
                     state: state.into(),
                     term: 2,
                     leader: if inner.leaderless { 0 } else { leader.0 },
+                    sealed: inner.sealed.contains(&(table, *shard)),
                     ..internal::ReplicaStatus::default()
                 });
             }
         }
+        let kept_out = inner.quarantined.iter();
+        let kept_out = kept_out.filter(|((node, table), _)| {
+            *node == self.id.0 && (request.table == 0 || request.table == *table)
+        });
+        let quarantined_replicas: Vec<_> = kept_out
+            .flat_map(|(_, replicas)| replicas)
+            .cloned()
+            .collect();
         Ok(Response::new(internal::DescribeResponse {
             node: self.id.0,
+            quarantined: quarantined_replicas.len() as u32,
+            quarantined_replicas,
             replica_count: replicas.len() as u32,
             replicas,
             ..internal::DescribeResponse::default()

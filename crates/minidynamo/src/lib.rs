@@ -72,5 +72,20 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Status => Context::run(&cli.client, async |context| {
             commands::status::run(&context).await
         }),
+        Command::ListNodes => Context::run(&cli.client, async |context| {
+            commands::list_nodes::run(&context).await
+        }),
+        Command::ForgetNode(args) => Context::run(&cli.client, async |context| {
+            commands::forget_node::run(&args, &context).await
+        }),
+        Command::ListQuarantined => Context::run(&cli.client, async |context| {
+            commands::list_quarantined::run(&context).await
+        }),
+        Command::DropQuarantined(args) => Context::run(&cli.client, async |context| {
+            commands::drop_quarantined::run(&args, &context).await
+        }),
+        Command::KeepQuarantined(args) => Context::run(&cli.client, async |context| {
+            commands::keep_quarantined::run(&args, &context).await
+        }),
     }
 }

@@ -7,9 +7,17 @@ pub(crate) mod create_table;
 pub(crate) mod delete;
 pub(crate) mod delete_table;
 pub(crate) mod describe_table;
+pub(crate) mod drop_quarantined;
+pub(crate) mod forget_node;
 pub(crate) mod get;
+mod ids;
+pub(crate) mod keep_quarantined;
+pub(crate) mod list_nodes;
+pub(crate) mod list_quarantined;
 pub(crate) mod list_tables;
+mod progress;
 pub(crate) mod put;
+mod quarantined;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod verify;
@@ -138,6 +146,56 @@ impl v1::cluster_server::Cluster for Services {
     ) -> Result<Response<v1::StatusResponse>, Status> {
         call::admin(request, |message, deadline| {
             status::status(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Result<Response<v1::ListNodesResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            list_nodes::list_nodes(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn forget_node(
+        &self,
+        request: Request<v1::ForgetNodeRequest>,
+    ) -> Result<Response<v1::ForgetNodeResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            forget_node::forget_node(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn list_quarantined(
+        &self,
+        request: Request<v1::ListQuarantinedRequest>,
+    ) -> Result<Response<v1::ListQuarantinedResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            list_quarantined::list_quarantined(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn drop_quarantined(
+        &self,
+        request: Request<v1::DropQuarantinedRequest>,
+    ) -> Result<Response<v1::DropQuarantinedResponse>, Status> {
+        call::admin(request, |message, deadline| {
+            drop_quarantined::drop_quarantined(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn keep_quarantined(
+        &self,
+        request: Request<v1::KeepQuarantinedRequest>,
+    ) -> Result<Response<v1::TableDescription>, Status> {
+        call::admin(request, |message, deadline| {
+            keep_quarantined::keep_quarantined(&self.0, message, deadline)
         })
         .await
     }

@@ -4,13 +4,13 @@ mod claim;
 mod data_dir;
 mod keeper;
 mod plan;
+mod quarantine;
 mod recovery;
 mod replicas;
 mod vital;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api::internal::data_node_server::DataNodeServer;
@@ -26,6 +26,7 @@ use self::data_dir::DataDir;
 pub use self::data_dir::DataDirError;
 use self::keeper::{DestroyRequest, Keeper};
 use self::plan::Wanted;
+pub(crate) use self::quarantine::{KeptOut, Quarantine};
 #[cfg(test)]
 pub(crate) use self::recovery::config as raft_config;
 use self::replicas::{Hands, Replicas};
@@ -216,7 +217,7 @@ impl Opened {
             Shell::start(parts, workers.clone(), queues, &outside).map_err(StartError::Threads)?;
         let shell = Arc::new(shell);
         let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
-        let quarantined = Arc::new(AtomicU32::new(0));
+        let quarantined = Arc::<Quarantine>::default();
         let (destroy, destroy_requests) = mpsc::channel(64);
         let service = Service {
             node,
@@ -447,7 +448,7 @@ fn reason_of(reason: Result<watch::Ref<'_, Option<String>>, watch::error::RecvEr
 #[derive(Clone)]
 pub(crate) struct Destroyer {
     requests: mpsc::Sender<DestroyRequest>,
-    quarantined: Arc<AtomicU32>,
+    quarantined: Arc<Quarantine>,
 }
 
 impl Destroyer {
@@ -462,8 +463,8 @@ impl Destroyer {
     }
 
     /// Replicas that are kept out.
-    pub(crate) fn quarantined(&self) -> u32 {
-        self.quarantined.load(Ordering::Relaxed)
+    pub(crate) fn quarantined(&self) -> &Arc<Quarantine> {
+        &self.quarantined
     }
 }
 

@@ -230,6 +230,8 @@ mod tests {
             state,
             voters: vec![NodeId(1)],
             table_name: "people".parse().unwrap(),
+            table_shards: 1,
+            hashes: (0, u64::MAX),
             created_millis: 0,
         };
         let records = [

@@ -12,10 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use environment::{Clock, Offload};
-use model::{NodeId, ShardId, Table, TableId, TableName};
+use model::{NodeId, ShardId, Table, TableId};
 use raft::{Replica, Restored};
 use storage::keys::Key;
 use storage::log::Record;
@@ -25,6 +24,7 @@ use storage::state::{Batch, StateStore};
 use tokio::sync::oneshot;
 
 use super::plan::{Plan, Standing};
+use super::quarantine::{KeptOut, Quarantine};
 use super::recovery::{Found, Ready, config};
 use crate::machine::Machine;
 use crate::options::Tuning;
@@ -53,7 +53,7 @@ pub(super) struct Hands {
     pub(super) workers: Workers,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) offload: Offload,
-    pub(super) quarantined: Arc<AtomicU32>,
+    pub(super) quarantined: Arc<Quarantine>,
 }
 
 impl Replicas {
@@ -107,14 +107,23 @@ impl Replicas {
         for &shard in &plan.quarantine {
             self.keep_out(shard);
         }
-        let kept_out = self
-            .held
-            .values()
-            .filter(|h| matches!(h.standing, Standing::Dormant | Standing::Quarantined));
-        self.hands
-            .quarantined
-            .store(kept_out.count() as u32, Ordering::Relaxed);
+        self.hands.quarantined.set(self.kept_out());
         Ok(())
+    }
+
+    /// The replicas that are kept out, or were not let in since the start.
+    fn kept_out(&self) -> BTreeMap<ShardId, KeptOut> {
+        let out = |held: &Held| matches!(held.standing, Standing::Dormant | Standing::Quarantined);
+        let held = self.held.iter().filter(|(_, held)| out(held));
+        let kept_out = held.map(|(&shard, held)| {
+            let broken = held.dormant.as_ref().and_then(|d| d.as_ref().err());
+            let kept_out = KeptOut {
+                record: held.record.clone(),
+                fault: broken.cloned().unwrap_or_default(),
+            };
+            (shard, kept_out)
+        });
+        kept_out.collect()
     }
 
     fn start(&mut self, shard: ShardId) {
@@ -161,18 +170,17 @@ impl Replicas {
     ) -> Result<(), String> {
         let created_millis = self.hands.clock.now().wall_millis;
         let named = shards.iter().filter_map(|(&shard, voters)| {
-            let table_name: TableName = tables.get(&shard.table)?.name.clone();
-            let voters = voters.clone();
-            let state = ReplicaState::Building;
-            Some((
-                shard,
-                ReplicaRecord {
-                    state,
-                    voters,
-                    table_name,
-                    created_millis,
-                },
-            ))
+            let table = tables.get(&shard.table)?;
+            let range = table.shards.get(shard.index as usize)?.range;
+            let record = ReplicaRecord {
+                state: ReplicaState::Building,
+                voters: voters.clone(),
+                table_name: table.name.clone(),
+                table_shards: table.shards.len() as u32,
+                hashes: (range.first, range.last),
+                created_millis,
+            };
+            Some((shard, record))
         });
         let mut records: BTreeMap<ShardId, ReplicaRecord> = named.collect();
         if records.is_empty() {
@@ -260,7 +268,9 @@ impl Replicas {
             self.leave_worker(shard).await;
         }
         let forgotten = records.keys().map(|&group| Record::Forget { group });
-        self.hands.shell.write_log(forgotten.collect()).await?;
+        if !mutant!(LogNotForgotten) {
+            self.hands.shell.write_log(forgotten.collect()).await?;
+        }
         let gone: Vec<_> = records.keys().copied().collect();
         self.blocking(move |store| {
             for shard in gone {

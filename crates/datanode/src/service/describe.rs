@@ -1,12 +1,15 @@
 //! `Describe`: what this node holds.
 
-use api::internal::{DescribeRequest, DescribeResponse, ReplicaStatus as Wire};
+use std::collections::BTreeMap;
+
+use api::internal::{DescribeRequest, DescribeResponse, QuarantinedReplica, ReplicaStatus as Wire};
 use api::v1::ReplicaState;
-use model::TableId;
+use model::{ShardId, TableId};
 use raft::Role;
 use tokio::sync::oneshot;
 
 use super::Service;
+use crate::node::KeptOut;
 use crate::worker::{Input, ReplicaStatus};
 
 impl Service {
@@ -22,6 +25,24 @@ impl Service {
             replicas.extend(wait.await.unwrap_or_default());
         }
         replicas.sort_by_key(|replica: &ReplicaStatus| replica.shard);
+        let quarantine = self.destroyer.quarantined();
+        let mut kept_out = quarantine.of(table);
+        // What is kept out is with its worker too, unless it was never let in. There it is as it was then.
+        replicas.retain(|replica| match kept_out.get_mut(&replica.shard) {
+            Some(kept_out) => {
+                if replica.role.is_none() {
+                    kept_out.fault.clone_from(&replica.detail);
+                }
+                false
+            }
+            None => true,
+        });
+        let quarantined = quarantine.count();
+        let quarantined_replicas = if request.totals_only {
+            Vec::new()
+        } else {
+            self.describe_quarantined(kept_out).await
+        };
         DescribeResponse {
             node: self.node.0,
             replica_count: replicas.len() as u32,
@@ -31,13 +52,48 @@ impl Service {
                 .count() as u32,
             items: replicas.iter().map(|replica| replica.items).sum(),
             bytes: replicas.iter().map(|replica| replica.bytes).sum(),
-            quarantined: self.destroyer.quarantined(),
+            quarantined,
+            quarantined_replicas,
             eventual_reads: self.hosted.eventual_reads(),
             replicas: if request.totals_only {
                 Vec::new()
             } else {
-                replicas.into_iter().map(encode).collect()
+                replicas
+                    .into_iter()
+                    .map(|status| self.encode(status))
+                    .collect()
             },
+        }
+    }
+
+    async fn describe_quarantined(
+        &self,
+        kept_out: BTreeMap<ShardId, KeptOut>,
+    ) -> Vec<QuarantinedReplica> {
+        if kept_out.is_empty() {
+            return Vec::new();
+        }
+        let store = self.store.clone();
+        let described = self.offload.run(move || {
+            let view = store.view();
+            let described = kept_out
+                .into_iter()
+                .map(|(shard, kept_out)| kept_out.describe(shard, &*view));
+            described.collect()
+        });
+        match described.await {
+            Ok(described) => described,
+            Err(error) => {
+                tracing::warn!(%error, "what is quarantined can't be described");
+                Vec::new()
+            }
+        }
+    }
+
+    fn encode(&self, status: ReplicaStatus) -> Wire {
+        Wire {
+            sealed: self.hosted.sealed(status.shard),
+            ..encode(status)
         }
     }
 }
@@ -62,5 +118,6 @@ fn encode(status: ReplicaStatus) -> Wire {
         no_quorum: status.no_quorum,
         detail: status.detail,
         first_index: status.first_index,
+        sealed: false,
     }
 }

@@ -132,6 +132,16 @@ pub enum Command {
     Delete(commands::delete::Args),
     /// Show routers, data nodes, and shards that can't serve
     Status,
+    /// List all data nodes, those that are down included
+    ListNodes,
+    /// Forget a data node that will never return
+    ForgetNode(commands::forget_node::Args),
+    /// List replicas of tables that are neither listed nor deleted
+    ListQuarantined,
+    /// Destroy quarantined replicas for good
+    DropQuarantined(commands::drop_quarantined::Args),
+    /// Make a quarantined table usable again
+    KeepQuarantined(commands::keep_quarantined::Args),
     /// Measure throughput and latency under load
     Bench(bench::Args),
 }

@@ -1,6 +1,6 @@
 //! One table with its shards.
 
-use api::v1::{ReplicaDescription, ReplicaState, ShardDescription, TableDescription};
+use api::v1::{ReplicaDescription, ReplicaState, ShardDescription, TableDescription, TableState};
 use comfy_table::Cell;
 
 use super::table::{self, Column, alarm, cell};
@@ -42,7 +42,30 @@ pub fn table(table: &TableDescription) -> String {
     for shard in &table.shards {
         shown.add_row(row(shard, verified));
     }
-    format!("{}\n{}", headline(table), table::render(&shown))
+    let (headline, standing) = (headline(table), standing(table));
+    format!("{headline}{standing}\n{}", table::render(&shown))
+}
+
+/// A line for what is not as it should be, or on its way.
+fn standing(table: &TableDescription) -> String {
+    let summary = table.summary.clone().unwrap_or_default();
+    let of = |number: u32| format!("{number} of {}", units::count(summary.shards, "shard"));
+    match (&table.progress, summary.state()) {
+        (Some(progress), TableState::Deleting) => {
+            let waits = if progress.unconfirmed.is_empty() {
+                String::new()
+            } else {
+                let nodes = progress.unconfirmed.join(", ");
+                format!("; not confirmed yet by data node {nodes}")
+            };
+            format!("{} sealed{waits}\n", of(progress.sealed_shards))
+        }
+        (Some(progress), _) => format!("{} led\n", of(progress.led_shards)),
+        (None, _) if table.under_replicated_shards > 0 => {
+            format!("{} UNDER-REPLICATED\n", of(table.under_replicated_shards))
+        }
+        (None, _) => String::new(),
+    }
 }
 
 fn row(shard: &ShardDescription, verified: bool) -> Vec<Cell> {
@@ -92,7 +115,10 @@ fn others(shard: &ShardDescription) -> Cell {
             Some(word) => {
                 troubled = true;
                 let because = if replica.detail.is_empty() { "" } else { ": " };
-                format!("{} ({word}{because}{})", replica.address, replica.detail)
+                let known = [&replica.address, &replica.node];
+                // Nobody knows the address of a node that was forgotten.
+                let place = known[usize::from(replica.address.is_empty())];
+                format!("{place} ({word}{because}{})", replica.detail)
             }
         })
         .collect();
@@ -107,6 +133,7 @@ fn trouble(replica: &ReplicaDescription) -> Option<&'static str> {
         ReplicaState::Unspecified | ReplicaState::Unreachable => Some("UNREACHABLE"),
         ReplicaState::Absent => Some("ABSENT"),
         ReplicaState::Stopped => Some("STOPPED"),
+        ReplicaState::Lost => Some("LOST"),
     }
 }
 
@@ -135,7 +162,7 @@ fn verification(shard: &ShardDescription) -> Cell {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use api::v1::{TableState, TableSummary, Verification};
+    use api::v1::{Progress, TableSummary, Verification};
 
     fn replica(node: &str, port: u16, state: ReplicaState) -> ReplicaDescription {
         ReplicaDescription {
@@ -187,7 +214,38 @@ pub(super) mod tests {
                     verification: None,
                 },
             ],
+            progress: None,
+            under_replicated_shards: 2,
         }
+    }
+
+    #[test]
+    fn a_table_on_its_way_says_how_far_it_is() {
+        let mut description = example();
+        description.progress = Some(Progress {
+            led_shards: 1,
+            sealed_shards: 2,
+            unconfirmed: vec!["a".to_owned(), "c".to_owned()],
+        });
+        let mut second_line = |state: TableState| {
+            let summary = description.summary.as_mut().unwrap();
+            summary.state = state.into();
+            table(&description).lines().nth(1).unwrap().to_owned()
+        };
+        assert_eq!(second_line(TableState::Creating), "1 of 2 shards led");
+        assert_eq!(
+            second_line(TableState::Deleting),
+            "2 of 2 shards sealed; not confirmed yet by data node a, c"
+        );
+    }
+
+    #[test]
+    fn a_replica_of_a_forgotten_node_is_lost() {
+        let mut description = example();
+        let lost = &mut description.shards[0].replicas[2];
+        lost.set_state(ReplicaState::Lost);
+        lost.address.clear();
+        assert!(table(&description).contains("127.0.0.1:1, c (LOST)"));
     }
 
     #[test]
@@ -196,6 +254,7 @@ pub(super) mod tests {
             table(&example()),
             "\
 table people: available, 2 shards, 3 replicas each, created 1970-01-01 00:00:01 UTC, id 00000000000000ab
+2 of 2 shards UNDER-REPLICATED
 
 SHARD  HASHES                               LEADER       TERM  ITEMS     SIZE  OTHER REPLICAS
     0  0000000000000000..=7fffffffffffffff  127.0.0.1:2     3      7  2.0 KiB  127.0.0.1:1, 127.0.0.1:3 (UNREACHABLE)

@@ -10,6 +10,10 @@ use serde::Serialize;
 
 use super::list;
 
+mod operators;
+
+pub use operators::{dropped, forgotten, nodes, quarantined};
+
 /// A line for one key that was read. Without an item: `found` is false and nothing follows.
 pub fn item(table: &str, key: &[u8], item: Option<&Item>) -> String {
     let text = item.map(|item| Text::new(&item.value));
@@ -58,6 +62,15 @@ pub fn table(table: &v1::TableDescription) -> String {
         replicas: u32,
         created_at_millis: u64,
         shards: Vec<Shard<'a>>,
+        under_replicated_shards: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        progress: Option<Progress<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Progress<'a> {
+        led_shards: u32,
+        sealed_shards: u32,
+        unconfirmed: &'a [String],
     }
     let summary = table.summary.clone().unwrap_or_default();
     render(&Document {
@@ -67,6 +80,12 @@ pub fn table(table: &v1::TableDescription) -> String {
         replicas: summary.replicas,
         created_at_millis: summary.created_at_millis,
         shards: table.shards.iter().map(Shard::from).collect(),
+        under_replicated_shards: table.under_replicated_shards,
+        progress: table.progress.as_ref().map(|progress| Progress {
+            led_shards: progress.led_shards,
+            sealed_shards: progress.sealed_shards,
+            unconfirmed: &progress.unconfirmed,
+        }),
     })
 }
 
@@ -80,6 +99,16 @@ pub fn status(status: &v1::StatusResponse) -> String {
         routers: Vec<Router<'a>>,
         nodes: Vec<Node<'a>>,
         problems: Vec<Problem<'a>>,
+        tables_by_state: TablesByState,
+        under_replicated_shards: u32,
+        quarantined_replicas: u32,
+        down_nodes: u32,
+    }
+    #[derive(Serialize)]
+    struct TablesByState {
+        creating: u32,
+        available: u32,
+        deleting: u32,
     }
     #[derive(Serialize)]
     struct Router<'a> {
@@ -118,6 +147,14 @@ pub fn status(status: &v1::StatusResponse) -> String {
                 detail: &problem.detail,
             })
             .collect(),
+        tables_by_state: TablesByState {
+            creating: status.creating_tables,
+            available: status.available_tables,
+            deleting: status.deleting_tables,
+        },
+        under_replicated_shards: status.under_replicated_shards,
+        quarantined_replicas: status.quarantined_replicas,
+        down_nodes: status.down_nodes,
     })
 }
 
@@ -247,6 +284,7 @@ impl<'a> From<&'a v1::ReplicaDescription> for Replica<'a> {
                 v1::ReplicaState::Leader => "leader",
                 v1::ReplicaState::Candidate => "candidate",
                 v1::ReplicaState::Stopped => "stopped",
+                v1::ReplicaState::Lost => "lost",
             },
             applied_index: replica.applied_index,
             last_index: replica.last_index,
@@ -358,7 +396,8 @@ mod tests {
                 r#""created_at_millis":1000,"shards":[{"index":0,"first_hash":"0000000000000000","#,
                 r#""last_hash":"7fffffffffffffff","leader":"b","term":3,"replicas":[{"node":"a","#,
                 r#""address":"127.0.0.1:1","state":"follower","applied_index":40,"last_index":41,"#,
-                r#""items":7,"bytes":2048}],"verification":{"index":40,"equal":true}}]}"#
+                r#""items":7,"bytes":2048}],"verification":{"index":40,"equal":true}}],"#,
+                r#""under_replicated_shards":2}"#
             )
         );
     }
@@ -375,7 +414,9 @@ mod tests {
                 r#""nodes":[{"id":"0000000000000001","address":"127.0.0.1:1","zone":"","live":true,"#,
                 r#""reachable":true,"replicas":12,"leaders":4,"items":100,"bytes":1536,"quarantined":0}],"#,
                 r#""problems":[{"table":"people","shard":4,"reason":"NO_QUORUM","#,
-                r#""detail":"1 of 3 replicas answers"}]}"#
+                r#""detail":"1 of 3 replicas answers"}],"#,
+                r#""tables_by_state":{"creating":0,"available":1,"deleting":0},"#,
+                r#""under_replicated_shards":3,"quarantined_replicas":0,"down_nodes":1}"#
             )
         );
     }

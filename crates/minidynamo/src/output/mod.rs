@@ -6,6 +6,8 @@
 pub mod describe;
 pub mod json;
 pub mod list;
+pub mod nodes;
+pub mod quarantine;
 pub mod status;
 mod table;
 mod units;

@@ -15,14 +15,22 @@ pub fn cluster(status: &StatusResponse) -> String {
         1 => "1 SHARD CAN'T SERVE".to_owned(),
         many => format!("{many} SHARDS CAN'T SERVE"),
     };
+    if status.under_replicated_shards > 0 {
+        let many = status.under_replicated_shards;
+        health = format!("{health}, {many} UNDER-REPLICATED");
+    }
     if down > 0 {
         let of = status.nodes.len();
         health = format!("{health}, {down} OF {of} DATA NODES DOWN");
     }
+    if status.quarantined_replicas > 0 {
+        let replicas = units::count(status.quarantined_replicas, "REPLICA");
+        health = format!("{health}, {} QUARANTINED", replicas.to_uppercase());
+    }
     let mut parts = vec![format!(
         "cluster {}: {}, {}, {health}\n",
         status.cluster_id,
-        units::count(status.tables, "table"),
+        tables(status),
         units::count(status.shards, "shard"),
     )];
     parts.push(routers(status));
@@ -31,6 +39,17 @@ pub fn cluster(status: &StatusResponse) -> String {
         parts.push(problems(status));
     }
     parts.join("\n")
+}
+
+/// How many there are, and of those on their way how many in which state.
+fn tables(status: &StatusResponse) -> String {
+    let tables = units::count(status.tables, "table");
+    match (status.creating_tables, status.deleting_tables) {
+        (0, 0) => tables,
+        (creating, 0) => format!("{tables} ({creating} creating)"),
+        (0, deleting) => format!("{tables} ({deleting} deleting)"),
+        (creating, deleting) => format!("{tables} ({creating} creating, {deleting} deleting)"),
+    }
 }
 
 fn routers(status: &StatusResponse) -> String {
@@ -155,6 +174,12 @@ pub(super) mod tests {
                 reason: "NO_QUORUM".to_owned(),
                 detail: "1 of 3 replicas answers".to_owned(),
             }],
+            creating_tables: 0,
+            available_tables: 1,
+            deleting_tables: 0,
+            under_replicated_shards: 3,
+            quarantined_replicas: 0,
+            down_nodes: 1,
         }
     }
 
@@ -163,7 +188,7 @@ pub(super) mod tests {
         assert_eq!(
             cluster(&example()),
             "\
-cluster 00000000000000cc: 1 table, 12 shards, 1 SHARD CAN'T SERVE, 1 OF 2 DATA NODES DOWN
+cluster 00000000000000cc: 1 table, 12 shards, 1 SHARD CAN'T SERVE, 3 UNDER-REPLICATED, 1 OF 2 DATA NODES DOWN
 
 ROUTER            ADDRESS         ROLE
 00000000000000aa  127.0.0.1:7400  controller
@@ -182,6 +207,7 @@ NO_QUORUM  people      4  1 of 3 replicas answers
     fn a_healthy_cluster_is_said_to_be_one() {
         let mut status = example();
         status.problems.clear();
+        status.under_replicated_shards = 0;
         status.nodes.pop();
         status.nodes[0].zone = "east".to_owned();
         let text = cluster(&status);
@@ -192,5 +218,20 @@ NO_QUORUM  people      4  1 of 3 replicas answers
         );
         assert!(text.contains("ZONE") && text.contains("east"));
         assert!(!text.contains("PROBLEM"));
+    }
+
+    #[test]
+    fn tables_on_their_way_and_what_is_quarantined_show_in_the_headline() {
+        let mut status = example();
+        (status.tables, status.creating_tables) = (4, 2);
+        status.quarantined_replicas = 1;
+        let text = cluster(&status);
+        assert!(text.contains(": 4 tables (2 creating), 12"), "{text}");
+        assert!(text.contains("DOWN, 1 REPLICA QUARANTINED\n"), "{text}");
+        status.deleting_tables = 1;
+        status.quarantined_replicas = 2;
+        let text = cluster(&status);
+        assert!(text.contains("(2 creating, 1 deleting)"), "{text}");
+        assert!(text.contains("2 REPLICAS QUARANTINED\n"), "{text}");
     }
 }

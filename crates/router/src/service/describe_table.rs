@@ -6,9 +6,12 @@ use api::v1::{
 };
 use api::{Error, convert};
 use model::{NodeId, Shard, ShardId, TableId};
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use tokio::time::Instant;
 
+use coordination::registry;
+
+use super::progress::{self, Statuses};
 use crate::directory::{TableEntry, nodes_of, not_found};
 use crate::state::State;
 use crate::survey::Answers;
@@ -35,30 +38,62 @@ pub(crate) async fn describe(state: &State, entry: &TableEntry) -> TableDescript
     let table = &entry.value;
     let answers = state.survey(nodes_of(table), Some(table.id)).await;
     let statuses = by_replica(&answers, table.id);
+    let lost = lost(state, nodes_of(table)).await;
     let snapshot = state.directory.snapshot();
     let shards = table.shard_ids().map(|(id, shard)| {
         let replicas = shard.nodes.iter().map(|&node| {
             let address = snapshot.members.get(&node);
             let address = address.map(|member| member.address.clone());
             let status = statuses.get(&(node, id.index)).copied();
-            replica(
+            let mut replica = replica(
                 node,
                 address.unwrap_or_default(),
                 answers.get(&node),
                 status,
-            )
+            );
+            if lost.contains(&node) {
+                replica.set_state(ReplicaState::Lost);
+                "its data node was forgotten".clone_into(&mut replica.detail);
+            }
+            replica
         });
         describe_shard(id, shard, replicas.collect(), &statuses)
     });
+    let shards: Vec<ShardDescription> = shards.collect();
+    let under_replicated = shards
+        .iter()
+        .filter(|shard| progress::is_under_replicated(&shard.replicas));
     TableDescription {
         summary: Some(super::list_tables::summary(table)),
-        shards: shards.collect(),
+        progress: progress::progress(table, &answers, &statuses, &snapshot.live),
+        under_replicated_shards: under_replicated.count() as u32,
+        shards,
     }
 }
 
-type Statuses<'a> = HashMap<(NodeId, u32), &'a ReplicaStatus>;
+/// Those of the nodes that are no members. The copy of the members may lag, so the store has the last word; without
+/// one nobody is lost.
+async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    {
+        let snapshot = state.directory.snapshot();
+        nodes.retain(|node| !snapshot.members.contains_key(node));
+    }
+    if nodes.is_empty() {
+        return nodes;
+    }
+    let Ok(session) = state.connected() else {
+        return BTreeSet::new();
+    };
+    match registry::read_members(&*session.store).await {
+        Ok(members) if members.unreadable.is_empty() => {
+            nodes.retain(|node| !members.entries.contains_key(node));
+            nodes
+        }
+        Ok(_) | Err(_) => BTreeSet::new(),
+    }
+}
 
-fn by_replica(answers: &Answers, table: TableId) -> Statuses<'_> {
+pub(super) fn by_replica(answers: &Answers, table: TableId) -> Statuses<'_> {
     let answered = answers
         .iter()
         .filter_map(|(&node, answer)| Some((node, answer.as_ref().ok()?)));

@@ -14,6 +14,7 @@ use model::{NodeId, RouterId, ShardId, Table, TableState};
 use std::collections::HashMap;
 use tokio::time::{Instant, timeout_at};
 
+use super::progress::is_whole;
 use crate::directory::{read, unavailable};
 use crate::state::{Session, State};
 use crate::survey::Answers;
@@ -37,16 +38,26 @@ pub(crate) async fn status(
             .and_then(|answer| answer.as_ref().ok());
         node_status(member, cluster.live.contains(&member.id), answer)
     });
+    let nodes: Vec<NodeStatus> = nodes.collect();
     let snapshot = state.directory.snapshot();
     let mut tables: Vec<&Table> = snapshot.tables().map(|entry| &entry.value).collect();
     tables.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let shards = judge(&tables, &answers);
+    let in_state = |state| tables.iter().filter(|table| table.state == state).count() as u32;
+    let down = nodes.iter().filter(|node| !node.live || !node.reachable);
     Ok(StatusResponse {
         cluster_id: session.cluster.to_string(),
         routers: cluster.routers,
-        nodes: nodes.collect(),
         tables: tables.len() as u32,
         shards: tables.iter().map(|table| table.shards.len() as u32).sum(),
-        problems: problems(&tables, &answers),
+        problems: shards.problems,
+        creating_tables: in_state(TableState::Creating),
+        available_tables: in_state(TableState::Available),
+        deleting_tables: in_state(TableState::Deleting),
+        under_replicated_shards: shards.under_replicated,
+        quarantined_replicas: nodes.iter().map(|node| node.quarantined).sum(),
+        down_nodes: down.count() as u32,
+        nodes,
     })
 }
 
@@ -90,7 +101,12 @@ async fn controller(session: &Session) -> Result<Option<RouterId>, registry::Err
     Ok(candidates.min().map(|candidate| candidate.router))
 }
 
-fn node_status(member: &MemberRecord, live: bool, answer: Option<&DescribeResponse>) -> NodeStatus {
+/// A node as the store and, if it has answered, the node itself describe it.
+pub(crate) fn node_status(
+    member: &MemberRecord,
+    live: bool,
+    answer: Option<&DescribeResponse>,
+) -> NodeStatus {
     let status = NodeStatus {
         id: member.id.to_string(),
         address: member.address.clone(),
@@ -112,8 +128,16 @@ fn node_status(member: &MemberRecord, live: bool, answer: Option<&DescribeRespon
     }
 }
 
-/// The shards of available tables that can't serve writes and consistent reads.
-fn problems(tables: &[&Table], answers: &Answers) -> Vec<ShardProblem> {
+/// The shards of available tables that are not as they should be.
+#[derive(Default)]
+struct Shards {
+    /// Those that can't serve writes and consistent reads.
+    problems: Vec<ShardProblem>,
+    /// How many serve without all of their replicas.
+    under_replicated: u32,
+}
+
+fn judge(tables: &[&Table], answers: &Answers) -> Shards {
     let statuses: HashMap<(NodeId, u64, u32), &ReplicaStatus> = answers
         .iter()
         .filter_map(|(&node, answer)| Some((node, answer.as_ref().ok()?)))
@@ -122,7 +146,7 @@ fn problems(tables: &[&Table], answers: &Answers) -> Vec<ShardProblem> {
             replicas.map(move |replica| ((node, replica.table, replica.shard), replica))
         })
         .collect();
-    let mut problems = Vec::new();
+    let mut shards = Shards::default();
     for table in tables {
         if table.state != TableState::Available {
             continue;
@@ -135,11 +159,17 @@ fn problems(tables: &[&Table], answers: &Answers) -> Vec<ShardProblem> {
                 .map(|node| statuses.get(&key(node)).copied())
                 .collect();
             if let Some((reason, detail)) = problem(&replicas) {
-                problems.push(shard_problem(table, id, reason, detail));
+                let problem = shard_problem(table, id, reason, detail);
+                shards.problems.push(problem);
+            } else if !replicas
+                .iter()
+                .all(|replica| replica.is_some_and(|replica| is_whole(replica.state())))
+            {
+                shards.under_replicated += 1;
             }
         }
     }
-    problems
+    shards
 }
 
 fn shard_problem(table: &Table, id: ShardId, reason: Reason, detail: String) -> ShardProblem {

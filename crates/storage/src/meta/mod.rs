@@ -121,8 +121,13 @@ pub struct ReplicaRecord {
     pub state: ReplicaState,
     /// The nodes of the shard when the replica was made.
     pub voters: Vec<NodeId>,
-    /// The table's name, for people: the id is in the key.
+    /// The table's name when the replica was made.
     pub table_name: TableName,
+    /// How many shards the table has. With `hashes`, `voters` and the name, the nodes of a table can say what it
+    /// was if the coordination store has lost it.
+    pub table_shards: u32,
+    /// The lowest and the highest key hash that fall to this shard.
+    pub hashes: (u64, u64),
     /// When the replica was made, milliseconds since the Unix epoch by the node's clock.
     pub created_millis: u64,
 }
@@ -154,7 +159,7 @@ macro_rules! record {
 }
 
 record!(ShardMeta, "shard", 1);
-record!(ReplicaRecord, "replica", 1);
+record!(ReplicaRecord, "replica", 2);
 record!(RequestBlock, "request", 1);
 
 pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Bytes {

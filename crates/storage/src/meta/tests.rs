@@ -26,6 +26,8 @@ fn replica() -> ReplicaRecord {
         state: ReplicaState::Destroying,
         voters: vec![NodeId(1)],
         table_name: "abc".parse().unwrap(),
+        table_shards: 4,
+        hashes: (5, 6),
         created_millis: 2,
     }
 }
@@ -49,7 +51,7 @@ fn the_formats_are_pinned_because_they_are_on_disk() {
     );
     assert_eq!(
         replica().encode().as_ref(),
-        [1, 2, 1, 1, 3, b'a', b'b', b'c', 2]
+        [2, 2, 1, 1, 3, b'a', b'b', b'c', 4, 5, 6, 2]
     );
     assert_eq!(requests().encode().as_ref(), [1, 1, 1, 2, 3, 4]);
 }
@@ -68,6 +70,11 @@ fn a_record_of_a_newer_format_is_named_and_a_damaged_one_refused() {
         Err(MetaDecodeError::UnknownFormat("shard", 9))
     );
     assert_eq!(
+        ReplicaRecord::decode(&[1, 2, 1, 1, 3, b'a', b'b', b'c', 2]),
+        Err(MetaDecodeError::UnknownFormat("replica", 1)),
+        "an older one, which lacks what is needed now"
+    );
+    assert_eq!(
         RequestBlock::decode(&[]),
         Err(MetaDecodeError::Empty("request"))
     );
@@ -78,7 +85,7 @@ fn a_record_of_a_newer_format_is_named_and_a_damaged_one_refused() {
     let too_long = [encoded.as_ref(), &[0]].concat();
     assert!(ReplicaRecord::decode(&too_long).is_err());
     // A name that no table may have.
-    assert!(ReplicaRecord::decode(&[1, 2, 1, 1, 3, b'a', b'/', b'c', 2]).is_err());
+    assert!(ReplicaRecord::decode(&[2, 2, 1, 1, 3, b'a', b'/', b'c', 4, 5, 6, 2]).is_err());
 }
 
 #[test]

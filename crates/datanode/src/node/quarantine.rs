@@ -1,0 +1,82 @@
+//! The replicas that a node keeps out, for those who ask what to do with them.
+//!
+//! A replica's record says what its table was: name, number of shards, this shard's hashes and nodes. Together the nodes
+//! can so describe a table of which the coordination store knows nothing. What its state holds is read when somebody
+//! asks; that does not happen often.
+
+use std::collections::BTreeMap;
+
+use api::internal::QuarantinedReplica;
+use model::{ShardId, TableId};
+use parking_lot::RwLock;
+use storage::meta::ReplicaRecord;
+use storage::snapshot::load_meta;
+use storage::state::StateView;
+
+/// See the [module](self). Written by the keeper after each comparison.
+#[derive(Default)]
+pub(crate) struct Quarantine {
+    replicas: RwLock<BTreeMap<ShardId, KeptOut>>,
+}
+
+/// A replica that is kept out.
+#[derive(Clone)]
+pub(crate) struct KeptOut {
+    /// What the node knows of it.
+    pub(crate) record: ReplicaRecord,
+    /// Why it could not take part, or empty.
+    pub(crate) fault: String,
+}
+
+impl Quarantine {
+    /// These are kept out now.
+    pub(super) fn set(&self, replicas: BTreeMap<ShardId, KeptOut>) {
+        *self.replicas.write() = replicas;
+    }
+
+    /// How many are.
+    pub(crate) fn count(&self) -> u32 {
+        self.replicas.read().len() as u32
+    }
+
+    /// Those of one table, or all.
+    pub(crate) fn of(&self, table: Option<TableId>) -> BTreeMap<ShardId, KeptOut> {
+        let replicas = self.replicas.read();
+        let wanted = replicas
+            .iter()
+            .filter(|(shard, _)| table.is_none_or(|table| shard.table == table));
+        wanted.map(|(&shard, out)| (shard, out.clone())).collect()
+    }
+}
+
+impl KeptOut {
+    /// What there is to say of it. Reads from the store.
+    pub(crate) fn describe(self, shard: ShardId, view: &dyn StateView) -> QuarantinedReplica {
+        let Self { record, mut fault } = self;
+        let meta = match load_meta(view, shard) {
+            Ok(Some((_, meta))) => meta,
+            Ok(None) => {
+                "its state is missing".clone_into(&mut fault);
+                Default::default()
+            }
+            Err(error) => {
+                fault = error.to_string();
+                Default::default()
+            }
+        };
+        QuarantinedReplica {
+            table: shard.table.0,
+            shard: shard.index,
+            table_name: record.table_name.to_string(),
+            table_shards: record.table_shards,
+            first_hash: record.hashes.0,
+            last_hash: record.hashes.1,
+            voters: record.voters.iter().map(|node| node.0).collect(),
+            created_millis: record.created_millis,
+            items: meta.items,
+            bytes: meta.bytes,
+            sealed: meta.sealed,
+            fault,
+        }
+    }
+}
