@@ -10,7 +10,7 @@ use crate::records::{
     ClusterRecord, LiveNodeRecord, MemberRecord, NameRecord, Record, RecordError, RouterRecord,
     decode_at,
 };
-use crate::tree::Node;
+use crate::tree::{Node, UnknownPath};
 use crate::{Coordination, path};
 
 /// Reads in flight at the same time.
@@ -35,6 +35,8 @@ pub struct Listing<K, T> {
     pub entries: BTreeMap<K, Versioned<T>>,
     /// Those that can't. They don't hide the others; nothing may be concluded about what they describe.
     pub unreadable: Vec<RecordError>,
+    /// Paths of znodes among them that are none of ours. They are left alone.
+    pub foreign: Vec<String>,
 }
 
 /// The cluster's record; `None` in a store that nobody has initialised.
@@ -175,15 +177,28 @@ pub(super) async fn read<T: Record>(
 
 /// The children that are ours.
 pub(super) async fn children(store: &dyn Coordination, parent: &Node) -> Result<Vec<Node>, Error> {
+    Ok(sorted_children(store, parent).await?.0)
+}
+
+/// The children that are ours, and the paths of those that are not.
+async fn sorted_children(
+    store: &dyn Coordination,
+    parent: &Node,
+) -> Result<(Vec<Node>, Vec<String>), Error> {
     let parent = parent.path();
     let names = store.children(&parent).await?;
     let names = names.ok_or_else(|| Error::NotInitialised {
         path: parent.clone(),
     })?;
-    let nodes = names
-        .iter()
-        .filter_map(|name| Node::parse(&path::join(&parent, name)).ok());
-    Ok(nodes.collect())
+    let mut ours = Vec::new();
+    let mut foreign = Vec::new();
+    for name in names {
+        match Node::parse(&path::join(&parent, &name)) {
+            Ok(node) => ours.push(node),
+            Err(UnknownPath(path)) => foreign.push(path),
+        }
+    }
+    Ok((ours, foreign))
 }
 
 async fn read_all<K: Ord, T: Record>(
@@ -191,10 +206,14 @@ async fn read_all<K: Ord, T: Record>(
     parent: &Node,
     key: fn(&Node) -> Option<K>,
 ) -> Result<Listing<K, T>, Error> {
-    let nodes = children(store, parent).await?;
+    let (nodes, foreign) = sorted_children(store, parent).await?;
+    if !foreign.is_empty() {
+        tracing::warn!(?foreign, "znodes that are none of ours are left alone");
+    }
     let mut listing = Listing {
         entries: BTreeMap::new(),
         unreadable: Vec::new(),
+        foreign,
     };
     let mut reads = stream::iter(nodes)
         .map(|node| async move { (key(&node), read(store, &node).await) })
