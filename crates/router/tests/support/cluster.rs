@@ -73,6 +73,19 @@ impl Cluster {
 
     async fn add_node(&mut self, id: NodeId) {
         let node = FakeNode::start(id, &self.world);
+        let session = self.register(&node).await;
+        self.nodes.push(node);
+        self.sessions.push(session);
+    }
+
+    /// Starts a node that was killed and registers it.
+    pub async fn restart_node(&mut self, index: usize) {
+        self.nodes[index].restart();
+        self.sessions[index] = self.register(&self.nodes[index]).await;
+    }
+
+    async fn register(&self, node: &FakeNode) -> Arc<dyn Coordination> {
+        let id = node.id;
         let session = self.store.session();
         let address = node.address.to_string();
         let member = MemberRecord {
@@ -91,8 +104,7 @@ impl Cluster {
         };
         let registered = registry::register_live_node(&*session, &live, Duration::ZERO).await;
         registered.unwrap();
-        self.nodes.push(node);
-        self.sessions.push(session);
+        session
     }
 
     /// Kills a node, session and all.
@@ -163,6 +175,10 @@ impl Client {
 
     pub fn tables(&self) -> TablesClient<Channel> {
         TablesClient::new(self.channel.clone())
+    }
+
+    pub fn operator(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel.clone())
     }
 
     pub async fn status(&self) -> Result<v1::StatusResponse, Status> {
