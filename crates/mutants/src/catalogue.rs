@@ -283,6 +283,12 @@ catalogue! {
         seen_in: "TiKV #1262, CockroachDB #21771",
     }
 
+    LogNotForgotten "log-not-forgotten" {
+        mistake: "A destroyed replica's entries stay in the node's log.",
+        caught_by: "at rest, no group in a log without a replica",
+        needs: "a deletion",
+    }
+
     // The network between router and node.
     AnswersByOrder "answers-by-order" {
         mistake: "The answers of a stream are matched to its requests by their order instead of their numbers.",
@@ -324,7 +330,40 @@ catalogue! {
         needs: "a data node that is down while a table is deleted",
     }
 
+    SealSkipped "seal-skipped" {
+        mistake: "A table's replicas are destroyed without a seal in the logs of its shards.",
+        caught_by: "a table is unreachable from every router once its deletion was confirmed",
+        needs: "routers and data nodes that hear of the deletion late, and still reach each other",
+    }
+    FailurePassesForDone "failure-passes-for-done" {
+        mistake: "A node that was asked to destroy its replicas and could not counts as one that has.",
+        caught_by: "at rest, no replica without a table",
+        needs: "data nodes that are live and can't be reached, or fail, during a deletion",
+    }
+    ReconnectUnread "reconnect-unread" {
+        mistake: "After a reconnect a router believes in its watches instead of reading again.",
+        caught_by: "a table is unreachable from every router once its deletion was confirmed; it serves again",
+        needs: "connections to the coordination store that break for less than a session, while tables change",
+        seen_in: "zookeeper-client 0.11.2",
+    }
+
     // The coordination store.
+    CreationUnfenced "creation-unfenced" {
+        mistake: "A table is created without a check that no table was removed since the attempt began.",
+        caught_by: "a table whose deletion was decided never comes back",
+        needs: "writes to the coordination store that land late, and a deletion meanwhile",
+        seen_in: "zookeeper-client 0.11.2: a write that timed out lands later",
+    }
+    ClusterNotMoved "cluster-not-moved" {
+        mistake: "The removal of a table leaves the version of the cluster as it was, which a late creation checks.",
+        caught_by: "a table whose deletion was decided never comes back",
+        needs: "writes to the coordination store that land late, and a deletion meanwhile",
+    }
+    NameLeftBehind "name-left-behind" {
+        mistake: "A table is removed and its name stays taken.",
+        caught_by: "at rest, no residue in the coordination store",
+        needs: "a deletion",
+    }
     VersionUnchecked "version-unchecked" {
         mistake: "A table's state is written without a look at the version that was read, so that a late controller takes a deletion back.",
         caught_by: "a table whose deletion was decided never comes back",

@@ -58,13 +58,16 @@ pub async fn create_table(
 fn operations(table: &Table, cluster_version: i32) -> Vec<Operation> {
     let name = Node::Name(table.name.clone());
     let record = NameRecord { table: table.id };
-    vec![
-        Operation::check(Node::Cluster.path(), cluster_version),
+    let mut operations = vec![
         Operation::create(name.path(), record.encode(), CreateMode::Persistent),
         Operation::create(
             Node::Table(table.id).path(),
             table.encode(),
             CreateMode::Persistent,
         ),
-    ]
+    ];
+    if !mutant!(CreationUnfenced) {
+        operations.insert(0, Operation::check(Node::Cluster.path(), cluster_version));
+    }
+    operations
 }

@@ -65,17 +65,20 @@ async fn removal(
         .ok_or_else(|| Error::NotInitialised {
             path: Node::Cluster.path(),
         })?;
-    let mut operations = vec![
-        Operation::delete(Node::Table(*id).path(), table.version),
-        Operation::set(
-            Node::Cluster.path(),
+    let mut operations = vec![Operation::delete(Node::Table(*id).path(), table.version)];
+    if !mutant!(ClusterNotMoved) {
+        let path = Node::Cluster.path();
+        operations.push(Operation::set(
+            path,
             cluster.value.encode(),
             cluster.version,
-        ),
-    ];
+        ));
+    }
     let name_node = Node::Name(name.clone());
     let holder: Option<Versioned<NameRecord>> = read(store, &name_node).await?;
-    if let Some(holder) = holder.filter(|holder| holder.value.table == *id) {
+    if let Some(holder) = holder.filter(|holder| holder.value.table == *id)
+        && !mutant!(NameLeftBehind)
+    {
         operations.push(Operation::delete(name_node.path(), holder.version));
     }
     let members = members_of(store, unconfirmed).await?;

@@ -324,6 +324,14 @@ fn the_mutants_are_noticed() {
         a_table_becomes_available_when_every_shard_has_had_a_leader
     ));
     assert!(is_noticed(
+        Mutant::SealSkipped,
+        a_deletion_seals_then_destroys_then_removes
+    ));
+    assert!(is_noticed(
+        Mutant::FailurePassesForDone,
+        a_live_node_that_does_not_answer_is_asked_again_and_then_left_a_tombstone
+    ));
+    assert!(is_noticed(
         Mutant::TombstonesForgotten,
         a_node_that_is_not_alive_gets_a_tombstone_at_once
     ));

@@ -60,7 +60,7 @@ impl Dirty {
         match (parent, change) {
             (Node::Members, _) => self.members = true,
             (Node::Nodes, _) => self.live = true,
-            (_, Change::Everything) => self.all_tables = true,
+            (_, Change::Everything) => self.all_tables |= !mutant!(ReconnectUnread),
             (_, Change::Paths(paths)) => {
                 let tables = paths.iter().filter_map(|path| match Node::parse(path) {
                     Ok(Node::Table(id)) => Some(id),
