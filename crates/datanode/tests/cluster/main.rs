@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod failures;
+mod store;
 mod support;
 
 use std::time::Duration;

@@ -17,8 +17,9 @@ use coordination::records::{DeletedRecord, LiveNodeRecord, Record as _};
 use coordination::registry;
 use coordination::tree::Node;
 use coordination::{Connect, Coordination, CreateMode, Operation as Change, SharedCoordination};
-use datanode::{DataNodeService, Options};
+use datanode::{DataNodeService, Health, Options};
 use model::{HashRange, KeyHash, NodeId, Shard, ShardId, Table, TableId, TableState};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,7 +56,12 @@ impl Cluster {
     }
 
     async fn start_node(&mut self, number: usize) {
-        let node = datanode::start(self.options(number)).await.unwrap();
+        self.start_with(self.options(number)).await;
+    }
+
+    /// Starts the next node.
+    pub(crate) async fn start_with(&mut self, options: Options) {
+        let node = datanode::start(options).await.unwrap();
         node.ready().await.unwrap();
         self.running.push(node);
     }
@@ -143,6 +149,10 @@ impl Cluster {
             .await
             .unwrap();
         session
+    }
+
+    pub(crate) fn health_of(&self, number: usize) -> watch::Receiver<Health> {
+        self.running[number].health()
     }
 
     pub(crate) async fn start_again(&mut self, number: usize) {

@@ -22,3 +22,4 @@ mod startup;
 mod support;
 mod tables;
 mod zookeeper_lost;
+mod zookeeper_security;
