@@ -108,6 +108,8 @@ fn everything() -> Scenario {
             ..base("", "").workload
         },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
+        // Not every fault finds something to hit: one in a second is to.
+        fault_millis: 680,
         ..base(
             "everything",
             "puts, gets, deletes and a table that comes and goes, under every fault",
