@@ -46,6 +46,7 @@ impl Tables for SlowRouter {
                 ..Default::default()
             }),
             shards: Vec::new(),
+            ..v1::TableDescription::default()
         }))
     }
 

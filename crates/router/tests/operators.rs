@@ -132,12 +132,9 @@ async fn a_node_that_will_not_return_is_forgotten_and_its_replicas_are_lost() {
     let described = client.describe("people", false).await.unwrap();
     assert_eq!(described.under_replicated_shards, 2);
     for shard in &described.shards {
-        let states = shard.replicas.iter().map(|r| (r.node.clone(), r.state()));
-        let lost = states.filter(|(_, state)| *state == ReplicaState::Lost);
-        assert_eq!(
-            lost.map(|(node, _)| node).collect::<Vec<_>>(),
-            [dead.clone()]
-        );
+        let replicas = shard.replicas.iter().map(|r| (&r.node, r.state()));
+        let lost = replicas.filter(|(_, state)| *state == ReplicaState::Lost);
+        assert_eq!(lost.map(|(node, _)| node).collect::<Vec<_>>(), [&dead]);
     }
     let node = nodes(&client).await.remove(2);
     assert!(!node.member);

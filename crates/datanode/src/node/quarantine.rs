@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use api::internal::QuarantinedReplica;
 use model::{ShardId, TableId};
 use parking_lot::RwLock;
-use storage::meta::ReplicaRecord;
+use storage::meta::{ReplicaRecord, ShardMeta};
 use storage::snapshot::load_meta;
 use storage::state::StateView;
 
@@ -57,11 +57,11 @@ impl KeptOut {
             Ok(Some((_, meta))) => meta,
             Ok(None) => {
                 "its state is missing".clone_into(&mut fault);
-                Default::default()
+                ShardMeta::default()
             }
             Err(error) => {
                 fault = error.to_string();
-                Default::default()
+                ShardMeta::default()
             }
         };
         QuarantinedReplica {
@@ -78,5 +78,66 @@ impl KeptOut {
             sealed: meta.sealed,
             fault,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::NodeId;
+    use storage::meta::ReplicaState;
+    use storage::state::{MemoryStore, StateStore};
+
+    use super::*;
+    use crate::machine::Machine;
+
+    fn shard(table: u64) -> ShardId {
+        ShardId {
+            table: TableId(table),
+            index: 1,
+        }
+    }
+
+    fn kept_out() -> KeptOut {
+        KeptOut {
+            record: ReplicaRecord {
+                state: ReplicaState::Hosted,
+                voters: vec![NodeId(1), NodeId(2)],
+                table_name: "people".parse().unwrap(),
+                table_shards: 2,
+                hashes: (3, 4),
+                created_millis: 5,
+            },
+            fault: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_replica_says_what_its_table_was_and_whether_it_could_take_part() {
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        Machine::create(store.clone(), shard(7), vec![NodeId(1)]).unwrap();
+        let described = kept_out().describe(shard(7), &*store.view());
+        assert_eq!((described.table, described.shard), (7, 1));
+        assert_eq!(
+            (&*described.table_name, described.table_shards),
+            ("people", 2)
+        );
+        assert_eq!((described.first_hash, described.last_hash), (3, 4));
+        assert_eq!(
+            (described.voters, described.fault),
+            (vec![1, 2], String::new())
+        );
+        let stateless = kept_out().describe(shard(8), &*store.view());
+        assert_eq!(stateless.fault, "its state is missing");
+    }
+
+    #[test]
+    fn one_table_or_all_can_be_asked_for() {
+        let quarantine = Quarantine::default();
+        quarantine.set([7, 8].map(|table| (shard(table), kept_out())).into());
+        assert_eq!((quarantine.count(), quarantine.of(None).len()), (2, 2));
+        let of_one = quarantine.of(Some(TableId(7)));
+        assert_eq!(of_one.into_keys().collect::<Vec<_>>(), [shard(7)]);
     }
 }

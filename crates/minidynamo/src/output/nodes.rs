@@ -69,20 +69,20 @@ pub fn forgotten(node: &str, done: &ForgetNodeResponse) -> String {
         let lost = units::count(done.lost_replicas, "replica");
         return format!("data node {node} was forgotten before; {lost} lost with it\n");
     }
-    let mut text = format!("data node {node} is forgotten");
+    let mut parts = vec![format!("data node {node} is forgotten")];
     if done.lost_replicas > 0 {
-        text += &format!(
-            "; {} lost with it, see describe-table and status",
-            units::count(done.lost_replicas, "replica")
-        );
+        let lost = units::count(done.lost_replicas, "replica");
+        parts.push(format!(
+            "{lost} lost with it, see describe-table and status"
+        ));
     }
     if done.tombstones > 0 {
-        text += &format!(
-            "; if it returns all the same, what it has of {} will be quarantined",
-            units::count(done.tombstones, "deleted table")
-        );
+        let tables = units::count(done.tombstones, "deleted table");
+        parts.push(format!(
+            "if it returns all the same, what it has of {tables} will be quarantined"
+        ));
     }
-    text + "\n"
+    parts.join("; ") + "\n"
 }
 
 #[cfg(test)]

@@ -35,31 +35,26 @@ pub fn tables(quarantined: &ListQuarantinedResponse) -> String {
             cell(nodes.join(", ")),
         ]);
     }
-    let mut text = table::render(&shown);
-    for table in &quarantined.tables {
-        if !table.obstacle.is_empty() {
-            text += &format!("\n{}: {}\n", table.id, table.obstacle);
-        }
-    }
-    text
+    let refused = quarantined.tables.iter();
+    let refused = refused.filter(|table| !table.obstacle.is_empty());
+    let obstacles = refused.map(|table| format!("\n{}: {}\n", table.id, table.obstacle));
+    table::render(&shown) + &obstacles.collect::<String>()
 }
 
 /// Who has destroyed what it had, and who still has to.
 pub fn dropped(table: &str, done: &DropQuarantinedResponse) -> String {
-    let mut text = match done.destroyed.as_slice() {
+    let destroyed = match done.destroyed.as_slice() {
         [] => format!("no data node has destroyed its replicas of table {table} yet\n"),
         nodes => format!(
             "the quarantined replicas of table {table} are destroyed on data node {}\n",
             nodes.join(", ")
         ),
     };
-    if !done.waiting.is_empty() {
-        text += &format!(
-            "they will be, once it can, on data node {}\n",
-            done.waiting.join(", ")
-        );
+    if done.waiting.is_empty() {
+        return destroyed;
     }
-    text
+    let waiting = done.waiting.join(", ");
+    format!("{destroyed}they will be, once it can, on data node {waiting}\n")
 }
 
 #[cfg(test)]

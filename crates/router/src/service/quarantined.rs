@@ -270,6 +270,12 @@ mod tests {
         judge(&found).unwrap_err()
     }
 
+    fn all(found: &mut Replicas, change: fn(&mut QuarantinedReplica)) {
+        for (_, replica) in found {
+            change(replica);
+        }
+    }
+
     #[test]
     fn a_majority_of_each_shard_says_what_the_table_was() {
         let table = judge(&found()).unwrap();
@@ -305,12 +311,8 @@ mod tests {
             |found| found[3].1.table_shards = 3,
             |found| found[3].1.voters = vec![1, 2, 4],
             |found| found[3].1.first_hash += 1,
-            |found| {
-                found
-                    .iter_mut()
-                    .for_each(|(_, r)| r.table_shards = u32::MAX)
-            },
-            |found| found.iter_mut().for_each(|(_, r)| r.first_hash = 1),
+            |found| all(found, |r| r.table_shards = u32::MAX),
+            |found| all(found, |r| r.first_hash = 1),
         ];
         for change in changes {
             assert_eq!(refused(change).reason, Reason::ConditionFailed);
