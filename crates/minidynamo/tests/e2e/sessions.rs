@@ -165,7 +165,7 @@ async fn a_controller_that_wakes_after_its_session_does_no_harm() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_missed_in_an_outage_shorter_than_a_session_is_caught_up_with() {
     let options = ClusterOptions::new(3, 1).ensemble();
-    let mut cluster = options.session_timeout("40s").prepare().await;
+    let mut cluster = options.session_timeout("15s").prepare().await;
     let leader = cluster.zookeeper.ensemble().leader().await;
     // A data node and a router with a way of their own to a server that lives on.
     let server = cluster.zookeeper.ensemble().host((leader + 1) % 3);
@@ -183,20 +183,29 @@ async fn what_was_missed_in_an_outage_shorter_than_a_session_is_caught_up_with()
 
     proxy.cut_off();
     cluster.zookeeper.ensemble().kill(leader);
-    for table in ["people", "places"] {
-        delete_until_gone(&tables, table, WITHIN).await;
-    }
+    tokio::join!(
+        delete_until_gone(&tables, "people", WITHIN),
+        delete_until_gone(&tables, "places", WITHIN),
+    );
+    tokio::join!(
+        create_until_there(&tables, "people", 8, WITHIN),
+        create_until_there(&tables, "pets", 8, WITHIN),
+    );
     for table in ["people", "pets"] {
-        create_until_there(&tables, table, 8, WITHIN).await;
         fill(&cluster.kv(0), table, "new").await;
     }
     // Nobody answers for the old table any more but the node that is cut off as well, and that only to eventual reads.
     // A refusal takes its time, because the router would like to ask ZooKeeper.
-    let keys = 4;
-    let read = values(&cluster.kv(router), "people", keys).await;
+    let (keys, hasty) = (2, cluster.kv(router).within(Duration::from_millis(500)));
+    let read = values(&hasty, "people", keys).await;
     let old = read.iter().filter(|value| *value == "old").count();
     assert!(old <= keys, "{read:?}");
     proxy.restore();
+    // The longer they could not connect, the less often they try.
+    eventually("the router has caught up", WITHIN, || {
+        hasty.get("pets", "key0")
+    })
+    .await;
     assert_settled(&cluster, &["people", "pets"]).await;
     for table in ["people", "pets"] {
         holds(&cluster.kv(router), table, "new").await;
