@@ -328,6 +328,48 @@ async fn what_is_dropped_is_destroyed_by_its_nodes_and_not_kept_any_more() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_kept_and_dropped_at_once_is_one_of_the_two() {
+    let cluster = Cluster::start(3).await;
+    let (one, two) = tokio::join!(cluster.router(), cluster.router());
+    let store = cluster.store.session();
+    let mut ends = [0, 0];
+    for round in 0..8 {
+        let table = lost(&cluster, &one, &format!("lost-{round}"), 1).await;
+        // Now the one is a little earlier, now the other.
+        let late = Duration::from_millis(3);
+        let early = async |is_early: bool| {
+            if !is_early {
+                tokio::time::sleep(late).await;
+            }
+        };
+        let keep = async {
+            early(round % 2 == 0).await;
+            keep(&one, table.id, "").await
+        };
+        let drop = async {
+            early(round % 2 == 1).await;
+            drop_within(&two, table.id, "", SECOND).await
+        };
+        let (kept, dropped) = tokio::join!(keep, drop);
+        store.sync("/").await.unwrap();
+        let listed = registry::read_table(&*store, table.id).await.unwrap();
+        let tombstones = registry::read_tombstones(&*store).await.unwrap();
+        let condemned = tombstones.contains_key(&table.id);
+        assert_ne!(listed.is_some(), condemned, "{kept:?} {dropped:?}");
+        if condemned {
+            assert_eq!(reason(kept), Reason::ConditionFailed);
+        } else {
+            assert_eq!(reason(dropped), Reason::ConditionFailed);
+        }
+        ends[usize::from(condemned)] += 1;
+        for node in &cluster.nodes {
+            cluster.world.destroy_quarantined(node.id, table.id);
+        }
+    }
+    eprintln!("kept, dropped: {ends:?}");
+}
+
+#[tokio::test]
 async fn every_router_tells_how_far_a_creation_and_a_deletion_are() {
     let cluster = Cluster::start(3).await;
     let (one, two) = tokio::join!(

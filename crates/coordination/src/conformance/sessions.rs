@@ -13,6 +13,7 @@ list! {
     ephemeral_znodes_go_when_their_session_is_closed,
     ephemeral_znodes_go_when_their_session_is_dropped,
     an_ephemeral_znode_may_be_deleted_by_anybody_and_made_by_another_session,
+    a_znode_made_and_taken_away_in_a_multi_shows_that_there_was_none,
     an_ephemeral_znode_of_a_multi_that_fails_is_not_there,
 }
 
@@ -128,6 +129,35 @@ async fn an_ephemeral_znode_may_be_deleted_by_anybody_and_made_by_another_sessio
     assert_eq!(znode.data, "new");
     let owner = Some(znode.stat.ephemeral_owner);
     assert_eq!(owner, new.session().borrow().connected());
+}
+
+/// There is no check that a znode is absent; this is how it is done.
+async fn a_znode_made_and_taken_away_in_a_multi_shows_that_there_was_none(store: Store) {
+    let (old, new) = (store.session().await, store.session().await);
+    old.create("/e", "".into(), CreateMode::Ephemeral)
+        .await
+        .unwrap();
+    let guarded = || {
+        vec![
+            Operation::create("/e", "", CreateMode::Persistent),
+            Operation::delete("/e", 0),
+            Operation::create("/a", "", CreateMode::Persistent),
+        ]
+    };
+    let refused = new.multi(guarded()).await;
+    assert!(matches!(
+        refused,
+        Err(Error::NodeExists {
+            operation: Some(0),
+            ..
+        })
+    ));
+    assert_eq!(new.get("/a").await, Ok(None));
+    old.close().await;
+    new.sync("/").await.unwrap();
+    new.multi(guarded()).await.unwrap();
+    assert_eq!(new.get("/e").await, Ok(None));
+    assert!(new.get("/a").await.unwrap().is_some());
 }
 
 async fn an_ephemeral_znode_of_a_multi_that_fails_is_not_there(store: Store) {
