@@ -34,6 +34,7 @@ use std::time::Duration;
 
 pub use authority::Authority;
 pub use ensemble::Ensemble;
+pub use process::Served;
 pub use proxy::Proxy;
 pub use server::ZooKeeperServer;
 

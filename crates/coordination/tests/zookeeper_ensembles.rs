@@ -209,6 +209,7 @@ async fn traffic_is_counted_as_the_server_counts_it() {
     let mut watch = watcher.watch("/").await.unwrap();
     let zxid = session.get("/").await.unwrap().unwrap().stat.created_zxid;
     let before = options.traffic.counts();
+    let served = server.served().await;
     let events = watcher_options.traffic.counts().events;
     for name in ["/a", "/b"] {
         let created = session.create(name, Bytes::new(), CreateMode::Persistent);
@@ -225,6 +226,9 @@ async fn traffic_is_counted_as_the_server_counts_it() {
     // The store numbers all writes, those that change nothing and the begin of a session among them.
     let set = session.get("/a").await.unwrap().unwrap().stat.modified_zxid;
     assert_eq!(set, zxid + 1 + 3 + 1);
+    let now = server.served().await;
+    assert_eq!(now.writes - served.writes, 3 + 1);
+    assert!(now.events - served.events >= 3, "{served:?} {now:?}");
     told(&mut watch, "/b").await;
     // Each create changes the znode and its parent's list.
     eventually("events are counted", DEADLINE, || async {

@@ -1,6 +1,5 @@
 //! A ZooKeeper of several servers.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 use super::ports::free_port;
-use super::process::Process;
+use super::process::{Process, Served};
 
 /// A ZooKeeper of several servers. They are killed when it is dropped.
 pub struct Ensemble {
@@ -94,10 +93,21 @@ impl Ensemble {
         lists.iter().position(holds)
     }
 
-    /// What one server counts, see [`ZooKeeperServer::monitor`](super::ZooKeeperServer::monitor). The leader's
-    /// counters are those that count the writes of all.
-    pub async fn monitor(&self, index: usize) -> BTreeMap<String, u64> {
-        self.servers[index].monitor().await
+    /// What all servers have done for all clients so far. All of them must run.
+    pub async fn served(&self) -> Served {
+        let each = join_all(self.servers.iter().map(Process::served)).await;
+        let each = each.into_iter().map(|served| served.expect("it serves"));
+        each.fold(
+            Served {
+                writes: 0,
+                events: 0,
+            },
+            // Each has all the writes, and its own clients' watches.
+            |all, one| Served {
+                writes: all.writes.max(one.writes),
+                events: all.events + one.events,
+            },
+        )
     }
 
     async fn leader_now(&self) -> Option<usize> {

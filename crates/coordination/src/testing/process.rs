@@ -123,6 +123,23 @@ impl Process {
         counters.collect()
     }
 
+    /// See [`Served`].
+    pub(super) async fn served(&self) -> Option<Served> {
+        let answer = self.ask("srvr").await?;
+        let zxid = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Zxid: 0x"))?;
+        let zxid = u64::from_str_radix(zxid.trim(), 16).ok()?;
+        let counters = self.monitor().await;
+        let kinds = ["created", "changed", "deleted", "children"];
+        let events = kinds.map(|kind| counters.get(&format!("sum_node_{kind}_watch_count")));
+        Some(Served {
+            // The upper half counts the elections.
+            writes: zxid & 0xffff_ffff,
+            events: events.into_iter().flatten().sum(),
+        })
+    }
+
     pub(super) fn runs(&self) -> bool {
         self.child.is_some()
     }
@@ -176,6 +193,16 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
+}
+
+/// What servers have done for all clients together. Only differences mean something, and those of the writes
+/// only while no leader is elected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Writes, those that change nothing and the beginnings and ends of sessions among them.
+    pub writes: u64,
+    /// Events that were sent to watches.
+    pub events: u64,
 }
 
 impl Drop for Process {

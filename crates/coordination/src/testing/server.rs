@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::authority::Authority;
 use super::ports::free_port;
-use super::process::Process;
+use super::process::{Process, Served};
 
 /// A ZooKeeper of one server, with a directory of its own. Killed when it is dropped.
 pub struct ZooKeeperServer {
@@ -69,6 +69,11 @@ impl ZooKeeperServer {
     /// `watch_count` and so on, without their `zk_`. Numbers that are not whole are left out.
     pub async fn monitor(&self) -> BTreeMap<String, u64> {
         self.process.monitor().await
+    }
+
+    /// What it has done for all clients so far.
+    pub async fn served(&self) -> Served {
+        self.process.served().await.expect("the server serves")
     }
 
     /// Where it listens on the loopback interface.

@@ -78,6 +78,7 @@ impl Attempts<'_> {
                 Err(error) if errors::is_definite(&error) => return Err(error),
                 // What the client says of a TLS connection is no reason.
                 Err(_) if self.tls.is_some() => {}
+                Err(Error::Unavailable { reason }) => *self.last.lock() = reason,
                 Err(error) => *self.last.lock() = error.to_string(),
             }
             sleep(RETRY_PAUSE).await;
