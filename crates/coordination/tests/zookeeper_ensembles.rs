@@ -209,7 +209,7 @@ async fn traffic_is_counted_as_the_server_counts_it() {
     let mut watch = watcher.watch("/").await.unwrap();
     let zxid = session.get("/").await.unwrap().unwrap().stat.created_zxid;
     let before = options.traffic.counts();
-    let served = server.served().await;
+    let so_far = server.served().await;
     let events = watcher_options.traffic.counts().events;
     for name in ["/a", "/b"] {
         let created = session.create(name, Bytes::new(), CreateMode::Persistent);
@@ -227,8 +227,8 @@ async fn traffic_is_counted_as_the_server_counts_it() {
     let set = session.get("/a").await.unwrap().unwrap().stat.modified_zxid;
     assert_eq!(set, zxid + 1 + 3 + 1);
     let now = server.served().await;
-    assert_eq!(now.writes - served.writes, 3 + 1);
-    assert!(now.events - served.events >= 3, "{served:?} {now:?}");
+    assert_eq!(now.writes - so_far.writes, 3 + 1);
+    assert!(now.events - so_far.events >= 3, "{so_far:?} {now:?}");
     told(&mut watch, "/b").await;
     // Each create changes the znode and its parent's list.
     eventually("events are counted", DEADLINE, || async {

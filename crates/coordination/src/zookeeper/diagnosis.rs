@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::tls::check_host;
 
 /// For each step with each server.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What there is to say of a list of servers. The reasons name each of them.
 #[derive(Debug, PartialEq, Eq)]
