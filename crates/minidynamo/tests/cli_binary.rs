@@ -181,13 +181,15 @@ fn too_much_on_standard_input_is_refused_before_it_is_sent() {
 fn flag_over_environment_over_file_over_default() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let content = "[router]\nzookeeper = \"file:1\"\nadvertise = \"file:2\"\nlisten = \"127.0.0.1:3\"\n\
-                   [log]\nlevel = \"warn\"\n";
+                   [zookeeper]\nauth_file = \"file:4\"\ntls_ca = \"file:5\"\n[log]\nlevel = \"warn\"\n";
     file.write_all(content.as_bytes()).unwrap();
     let output = command(&["router", "--print-config", "--zookeeper", "flag:1"])
+        .args(["--zookeeper-tls-ca", "flag:5"])
         .arg("--config")
         .arg(file.path())
         .env("MINIDYNAMO_ZOOKEEPER", "environment:1")
         .env("MINIDYNAMO_ADVERTISE", "environment:2")
+        .env("MINIDYNAMO_ZOOKEEPER_AUTH_FILE", "environment:4")
         .output()
         .unwrap();
     assert_eq!(
@@ -199,6 +201,10 @@ listen = \"127.0.0.1:3\"
 advertise = \"environment:2\"
 admin_listen = \"127.0.0.1:7480\"
 session_timeout = \"6s\"
+
+[zookeeper]
+auth_file = \"environment:4\"
+tls_ca = \"flag:5\"
 
 [log]
 format = \"text\"
