@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     Cluster, ClusterOptions, Scale, Tables, assert_nothing_left, assert_settled,
-    create_until_there, delete_until_gone,
+    create_until_there, delete_until_gone, eventually,
 };
 
 const WITHIN: Duration = Duration::from_secs(40);
@@ -108,10 +108,21 @@ async fn tables_come_and_go_whole_while_zookeepers_leader_dies() {
             let delete = async move { delete_until_gone(&routers_of, &name_of, WITHIN).await };
             leader_dies(&mut cluster, &name, deleted, delete).await;
             for router in 0..2 {
-                let read = cluster.kv(router).get_eventual(&name, "key").await;
+                let read = cluster.kv(router).get(&name, "key").await;
                 assert!(read.is_err(), "router {router}: {read:?}");
             }
             cluster.zookeeper.start_again().await;
+            for router in 0..2 {
+                // At once, unless both the router and a node are still cut off from ZooKeeper.
+                let kv = cluster.kv(router);
+                eventually("eventual reads are refused", WITHIN, || async {
+                    match kv.get_eventual(&name, "key").await {
+                        Ok(read) => Err(format!("router {router}: {read:?}")),
+                        Err(_) => Ok(()),
+                    }
+                })
+                .await;
+            }
             assert_settled(&cluster, &[]).await;
         }
     }
