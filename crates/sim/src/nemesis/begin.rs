@@ -108,6 +108,7 @@ impl Nemesis {
                 begun
             }
             Kind::FlakyCoordination => self.flaky_coordination(cluster),
+            Kind::LateWrites => self.late_writes(cluster),
         }
     }
 
@@ -324,6 +325,15 @@ impl Nemesis {
             server_lag: Duration::from_millis(self.dice.between(0, 2_000)),
         };
         cluster.ensemble.set_faults(faults);
+        self.until(cluster, 2_000, 10_000, Undo::Requests);
+        true
+    }
+
+    fn late_writes(&mut self, cluster: &Cluster) -> bool {
+        cluster.ensemble.set_faults(Faults {
+            late_write: 0.01 * self.dice.between(20, 50) as f64,
+            ..Faults::default()
+        });
         self.until(cluster, 2_000, 10_000, Undo::Requests);
         true
     }

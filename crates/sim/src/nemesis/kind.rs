@@ -108,4 +108,6 @@ kinds! {
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,
     /// servers lag.
     FlakyCoordination = "coordination flaky",
+    /// Many writes to the coordination store seem lost, and land up to three seconds later.
+    LateWrites = "coordination writes late",
 }
