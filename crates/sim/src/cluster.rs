@@ -502,7 +502,7 @@ fn bounds(scenario: &Scenario) -> Bounds {
     let tables = work.tables.iter().map(|table| u64::from(table.shards));
     let churned = work.churners * (scenario.churn.names + 1) * u64::from(scenario.churn.shards);
     let groups = tables.sum::<u64>() + churned;
-    let live_bytes = groups * (4 * scenario.group_log_bytes + (2 * 64 << 10)) + (1 << 20);
+    let live_bytes = groups * (4 * scenario.group_log_bytes + 2 * (64 << 10)) + (1 << 20);
     Bounds {
         live_bytes,
         log_bytes: 3 * live_bytes + 5 * log_options().segment_bytes,

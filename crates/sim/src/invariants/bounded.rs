@@ -50,8 +50,8 @@ impl Invariant for Bounded {
             };
             // As it was before the turn and still is after it, so that the order of things within it doesn't matter.
             let unneeded = unneeded.min(before.2);
-            let applies = before.0 == turn.process && before.1 < applied;
-            if applies && replica.first_in_memory() <= unneeded {
+            let advances = before.0 == turn.process && before.1 < applied;
+            if advances && replica.first_in_memory() <= unneeded {
                 return Err(format!(
                     "{} applies entry {applied} of shard {shard} and has those from {} on in memory, which nobody \
                      needs up to {unneeded}",
