@@ -67,15 +67,16 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("vote-before-sync", "acknowledged-is-durable", "disks", "8"),
     ("vote-twice", "one-vote-per-term", "elections", "1"),
     ("commit-without-majority", "leader-completeness", "elections", "1"),
-    ("previous-term-unchecked", "log-matching", "elections", "1"),
+    ("previous-term-unchecked", "log-matching", "compaction", "2"),
     ("retry-applied-twice", "versions", "elections", "1"),
     ("router-denies", "eventual-reads", "elections", "1"),
-    ("checksum-skipped", "state-machine-safety", "compaction", "1"),
+    ("checksum-skipped", "log-matching", "compaction", "53"),
     ("applied-index-apart", "applied-with-data", "compaction", "4"),
     ("old-generation-read", "linearizability", "compaction", "4"),
     ("snapshot-forgets-requests", "replicas-equal", "compaction", "2"),
     ("delete-answered-early", "tables-as-confirmed", "tables", "3"),
     ("tombstones-forgotten", "no-orphans", "tables", "2"),
+    ("creation-unfenced", "deletion-is-final", "churn", "4"),
 ];
 
 #[test]
