@@ -102,6 +102,12 @@ impl LogSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use model::{NodeId, ShardId, TableId};
+    use raft::{Entry, EntryKind, HardState, Restored};
+
+    use crate::node::raft_config;
+    use crate::options::Tuning;
 
     #[test]
     fn whole_stretches_up_to_the_limit_are_purgeable() {
@@ -132,6 +138,41 @@ mod tests {
         assert_eq!(
             size.purgeable(Index(9)).map(|(last, _)| last),
             Some((Index(3), Term(2)))
+        );
+    }
+
+    #[test]
+    fn what_a_restarted_replica_has_applied_counts_and_can_be_purged() {
+        let entry = |index| Entry {
+            term: Term(3),
+            index: Index(index),
+            kind: EntryKind::Commands,
+            payload: Bytes::from_static(&[0; 1000]),
+        };
+        // The log reaches back to entry 1; entries 6 and 7 are not applied, and only they and the one before are at hand.
+        let restored = Restored {
+            hard_state: HardState {
+                term: Term(3),
+                vote: None,
+            },
+            entries: [5, 6, 7].map(entry).into(),
+            preceding_term: Term(3),
+            applied: Index(5),
+            applied_term: Term(3),
+            ..Restored::default()
+        };
+        let shard = ShardId {
+            table: TableId(1),
+            index: 0,
+        };
+        let config = raft_config(NodeId(1), shard, &[NodeId(1)], &Tuning::default());
+        let replica = Replica::new(config, restored).unwrap();
+        let size = LogSize::of(&replica, 100_000);
+        assert_eq!(size.bytes(), 100_000);
+        let unapplied = 2 * entry(6).size() as u64;
+        assert_eq!(
+            size.purgeable(Index(5)),
+            Some(((Index(5), Term(3)), 100_000 - unapplied))
         );
     }
 }
