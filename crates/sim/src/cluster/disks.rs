@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::fabric::HostId;
 use crate::invariants::records;
 
-/// See the [module](self). Clones are the same disks.
+/// See the module. Clones are the same disks.
 #[derive(Clone)]
 pub struct NodeDisks {
     host: HostId,
