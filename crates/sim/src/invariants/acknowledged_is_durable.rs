@@ -115,10 +115,18 @@ impl Promise {
     }
 
     /// What lies from `first` on was replaced.
-    fn shorten(&mut self, first: Index, before: Option<Term>) {
+    fn shorten(&mut self, first: Index) {
         if first <= self.index {
             self.index = first.previous();
-            self.of = before;
+            self.of = None;
+        }
+    }
+
+    /// A snapshot is to take the place of the log: once that is durable it ends there, with whatever entry.
+    fn reset(&mut self, last: Index) {
+        if last <= self.index {
+            self.index = last;
+            self.of = None;
         }
     }
 
@@ -166,7 +174,11 @@ impl AcknowledgedIsDurable {
                 } => {
                     let mut replicas = turn.worker.replicas();
                     if let Some((_, replica)) = replicas.find(|(of, _)| of == shard) {
-                        promise.acknowledged(index, replica);
+                        // Said to one leader, and a later one has replaced it in the same turn.
+                        let earlier = message.term < replica.term();
+                        let replaced = earlier.then(|| first_replaced(turn, *shard)).flatten();
+                        let kept = replaced.map_or(index, |first| index.min(first.previous()));
+                        promise.acknowledged(kept, replica);
                     }
                 }
                 Body::Vote { granted: true } => promise.vote = Some((message.term, message.to)),
@@ -186,15 +198,27 @@ impl AcknowledgedIsDurable {
             match record {
                 Record::Append { entries, .. } => {
                     if let Some(first) = entries.first() {
-                        promise.shorten(Index(first.index), None);
+                        promise.shorten(Index(first.index));
                     }
                 }
                 Record::Forget { .. } => *promise = Promise::default(),
-                Record::Reset { index, term, .. } => {
-                    promise.shorten(Index(*index).next(), Some(Term(*term)));
+                Record::Reset { index, .. } => {
+                    promise.reset(Index(*index));
                 }
                 Record::HardState { .. } | Record::Purge { .. } => {}
             }
         }
     }
+}
+
+/// The first entry of a group that a turn writes anew, or takes to be in the state from now on.
+fn first_replaced(turn: &Turn<'_>, shard: ShardId) -> Option<Index> {
+    let records = turn.outputs.log.iter().flat_map(|write| &write.records);
+    let ours = records.filter(|record| record.group() == shard);
+    let firsts = ours.filter_map(|record| match record {
+        Record::Append { entries, .. } => entries.first().map(|entry| Index(entry.index)),
+        Record::Reset { index, .. } => Some(Index(*index).next()),
+        Record::HardState { .. } | Record::Purge { .. } | Record::Forget { .. } => None,
+    });
+    firsts.min()
 }
