@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -75,15 +76,19 @@ impl Storage for RealStorage {
         }
     }
 
+    /// Names alone don't tell a copy: cloned machines and containers share them. What the machine and the directory were
+    /// given when they came into being does.
     fn place(&self, dir: &Path) -> Place {
-        let host = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
-        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-        Place {
-            host,
-            dir: dir.display().to_string(),
+        let uname = rustix::system::uname();
+        let mut host = uname.nodename().to_string_lossy().into_owned();
+        if let Ok(boot) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+            host = format!("{host}, booted as {}", boot.trim());
         }
+        let path = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let mut dir = path.display().to_string();
+        if let Ok(found) = std::fs::metadata(&path) {
+            dir = format!("{dir}, device {} inode {}", found.dev(), found.ino());
+        }
+        Place { host, dir }
     }
 }

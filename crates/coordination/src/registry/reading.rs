@@ -39,6 +39,14 @@ pub struct Listing<K, T> {
     pub foreign: Vec<String>,
 }
 
+impl<K, T> Listing<K, T> {
+    /// Whether there is such a znode with content that can't be read.
+    pub fn is_unreadable(&self, node: &Node) -> bool {
+        let path = node.path();
+        self.unreadable.iter().any(|error| error.path == path)
+    }
+}
+
 /// The cluster's record; `None` in a store that nobody has initialised.
 pub async fn read_cluster(
     store: &dyn Coordination,

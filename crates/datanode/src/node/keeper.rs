@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     pub(super) destroy: mpsc::Receiver<DestroyRequest>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) wanted: Wanted,
+    /// Where the nodes are.
+    pub(super) members: BTreeMap<NodeId, String>,
     /// This process was registered as alive in some session: it is no copy that was started beside the original.
     pub(super) was_registered: bool,
 }
@@ -197,7 +199,7 @@ impl Keeper {
                     change?;
                     // The same holds for our own address.
                     if claim.is_settled() {
-                        registry::register_member(store, &self.member).await?;
+                        self.tell_where(store).await?;
                     }
                     self.read_members(store).await?;
                 }
@@ -230,21 +232,34 @@ impl Keeper {
 
     /// Tells the others where this node is, now that it is known to be the only one of its id.
     async fn is_registered(&mut self, store: &dyn Coordination) -> Result<(), End> {
-        registry::register_member(store, &self.member).await?;
+        self.tell_where(store).await?;
         tracing::info!(node = %self.member.id, "registered");
         self.was_registered = true;
         Ok(())
     }
 
+    /// Records where this node is. A damaged record is a person's to mend or remove, which is noticed here; what this node
+    /// holds it serves meanwhile.
+    async fn tell_where(&self, store: &dyn Coordination) -> Result<(), End> {
+        match registry::register_member(store, &self.member).await {
+            Err(registry::Error::Record(error)) => {
+                tracing::warn!(%error, "the others can't be told where this node is");
+                Ok(())
+            }
+            told => Ok(told.map(drop)?),
+        }
+    }
+
     async fn read_members(&mut self, store: &dyn Coordination) -> Result<(), End> {
-        let members = registry::read_members(store).await?;
-        let members = members
-            .entries
-            .into_iter()
-            .map(|(id, member)| (id, member.value.address));
-        let members: BTreeMap<NodeId, String> = members.collect();
-        self.peers.set_members(&members);
-        self.forwarder.set_members(&members);
+        let listing = registry::read_members(store).await?;
+        // Where somebody was is better than nothing while a record is damaged.
+        self.members
+            .retain(|&id, _| listing.is_unreadable(&Node::Member(id)));
+        let members = listing.entries.into_iter();
+        self.members
+            .extend(members.map(|(id, member)| (id, member.value.address)));
+        self.peers.set_members(&self.members);
+        self.forwarder.set_members(&self.members);
         Ok(())
     }
 
@@ -335,6 +350,10 @@ impl Keeper {
                 .contains(&table),
         };
         if decided {
+            // What is known may be older than what was just read, and there may be no tombstone for what was made after this.
+            if let Some(known) = self.wanted.tables.get_mut(&table) {
+                known.state = TableState::Deleting;
+            }
             let shards = self.replicas.of_table(table);
             self.replicas.destroy(&shards).await.map_err(End::Lost)?;
         }

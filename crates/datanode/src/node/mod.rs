@@ -272,6 +272,7 @@ impl Opened {
             destroy: destroy_requests,
             stop: stopping.clone(),
             wanted: Wanted::default(),
+            members: std::collections::BTreeMap::new(),
             was_registered: false,
         };
         let (fail, failed) = watch::channel(None);

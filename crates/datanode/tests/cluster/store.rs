@@ -141,3 +141,30 @@ async fn a_table_whose_record_is_damaged_is_served_on_and_outlives_a_restart_too
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_address_is_damaged_keeps_its_session_and_says_it_again_once_that_is_gone() {
+    let cluster = Cluster::start(3).await;
+    let registrar = cluster.registrar_of(2).await;
+    let session = cluster.session().await;
+    let node = cluster.nodes().into_iter().nth(2).unwrap();
+    let path = Node::Member(node).path();
+    let set = session.set(&path, "garbage".into(), ANY_VERSION).await;
+    set.unwrap();
+    // Seen by then: the table is built after it.
+    let table = cluster.create_table("people", 1, 3).await;
+    cluster.wait_for_leaders(&table).await;
+    serves(&cluster, &table).await;
+    assert_eq!(cluster.registrar_of(2).await, registrar);
+    let found = session.get(&path).await.unwrap().unwrap().data;
+    assert_eq!(found, "garbage");
+    session.delete(&path, ANY_VERSION).await.unwrap();
+    timeout(SOON, async {
+        while !cluster.is_there(&path).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(cluster.registrar_of(2).await, registrar);
+}

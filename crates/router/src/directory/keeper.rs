@@ -152,8 +152,15 @@ impl Keeper<'_> {
             }
         }
         if dirty.members {
-            let entries = registry::read_members(store).await?.entries.into_iter();
-            snapshot.members = entries.map(|(node, member)| (node, member.value)).collect();
+            let listing = registry::read_members(store).await?;
+            // Where somebody was is better than nothing while a record is damaged.
+            snapshot
+                .members
+                .retain(|&node, _| listing.is_unreadable(&Node::Member(node)));
+            let entries = listing.entries.into_iter();
+            snapshot
+                .members
+                .extend(entries.map(|(node, member)| (node, member.value)));
         }
         if dirty.live {
             let listing = registry::read_live_nodes(store).await?;

@@ -4,6 +4,7 @@
 //! router, still waits makes no difference to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::v1::{CreateTableRequest, TableDescription};
 use api::{Error, Reason, convert};
@@ -12,11 +13,14 @@ use model::limits::REPLICAS;
 use model::{Table, TableId, TableName, TableState};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::directory::{TableEntry, read, unavailable};
 use crate::placement::{self, Candidate};
 use crate::state::{Session, State};
+
+/// Before a name that was taken is looked at again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Creates a table and returns once it is available.
 pub(crate) async fn create_table(
@@ -63,6 +67,7 @@ async fn record(
 ) -> Result<TableId, Error> {
     let store = &*session.store;
     read::sync(store).await.map_err(unavailable)?;
+    let mut last_owner = None;
     loop {
         let existing = registry::find_table(store, name).await;
         if let Some(existing) = existing.map_err(unavailable)? {
@@ -93,11 +98,25 @@ async fn record(
         match registry::create_table(store, &table, cluster.version).await {
             Ok(Creation::Created) => return Ok(id),
             // Looked at again, above: by now it may have gone.
-            Ok(Creation::NameTaken(_) | Creation::ClusterMoved) => {}
+            Ok(Creation::NameTaken(owner)) if last_owner != Some(owner) => {
+                last_owner = Some(owner);
+                sleep(LOOK_AGAIN_AFTER).await;
+            }
+            Ok(Creation::NameTaken(owner)) => return Err(held_by_no_table(name, owner)),
+            Ok(Creation::ClusterMoved) => {}
             Err(error) if error.outcome_unknown() => return Err(Error::outcome_unknown(error)),
             Err(error) => return Err(unavailable(error)),
         }
     }
+}
+
+/// A name and its table come and go at once, unless somebody has removed the table's record by hand.
+fn held_by_no_table(name: &TableName, owner: TableId) -> Error {
+    let message = format!(
+        "the name {name} belongs to table {owner}, whose record the coordination store has lost: list it again with \
+         keep-quarantined, or remove the znode /names/{name}"
+    );
+    Error::new(Reason::TableAlreadyExists, message).with("table", name)
 }
 
 fn taken(existing: &TableEntry) -> Error {

@@ -107,10 +107,12 @@ fn targets(found: &Survey, id: TableId) -> Result<Option<(TableName, BTreeSet<No
         Error::new(Reason::Corruption, message)
     })?;
     let holders = replicas.iter().map(|(node, _)| *node);
+    // One that has just started may not know yet what it keeps out, and of a shard nobody may have told who is in it. Who
+    // has nothing confirms just that.
     let placed = replicas.iter().flat_map(|(_, replica)| &replica.voters);
     let placed = placed.copied().map(NodeId);
-    let silent = placed.filter(|node| found.silent.contains(node));
-    Ok(Some((name, holders.chain(silent).collect())))
+    let silent = found.silent.iter().copied();
+    Ok(Some((name, holders.chain(placed).chain(silent).collect())))
 }
 
 async fn remaining(session: &Session, id: TableId, found: Survey) -> Result<Condemned, Error> {

@@ -72,9 +72,17 @@ async fn keep(
         let replicas = replicas.ok_or_else(|| not_quarantined(id, &found))?;
         let table = table_of(id, name, replicas, &found.live)?;
         match registry::restore_table(store, &table, cluster.version).await {
+            // Nothing that fails from now on may say that it was not done.
+            Ok(Restoration::Restored) => {
+                return Ok(TableEntry {
+                    value: table,
+                    version: 0,
+                });
+            }
             // Found above.
-            Ok(Restoration::Restored | Restoration::Listed | Restoration::ClusterMoved) => {}
-            Ok(Restoration::NameTaken(owner)) => return Err(taken(&table.name, owner)),
+            Ok(Restoration::Listed) => {}
+            Ok(Restoration::ClusterMoved) => sleep(LOOK_EVERY).await,
+            Ok(Restoration::NameTaken(owner)) => return Err(taken(id, &table.name, owner)),
             Ok(Restoration::Removed(nodes)) => return Err(removed(id, &nodes)),
             Err(error) if error.outcome_unknown() => return Err(Error::outcome_unknown(error)),
             Err(error) => return Err(unavailable(error)),
@@ -98,8 +106,15 @@ fn already(listed: TableEntry, name: Option<&TableName>) -> Result<TableEntry, E
     Ok(listed)
 }
 
-fn taken(name: &TableName, owner: TableId) -> Error {
-    let message = format!("the name {name} belongs to table {owner}: give another one with --name");
+fn taken(id: TableId, name: &TableName, owner: TableId) -> Error {
+    let message = if id == owner {
+        format!(
+            "the name {name} is this table's, and its record is gone, so somebody has removed that alone: remove the znode \
+             /names/{name} as well and try again"
+        )
+    } else {
+        format!("the name {name} belongs to table {owner}: give another one with --name")
+    };
     Error::new(Reason::TableAlreadyExists, message).with("table", name)
 }
 

@@ -32,8 +32,10 @@ pub enum MetaDecodeError {
     /// No bytes at all.
     #[error("a {0} record has no bytes")]
     Empty(&'static str),
-    /// Written by a newer version of this software.
-    #[error("{0} format {1} is not known to this version")]
+    /// Written by another version of this software.
+    #[error(
+        "{0} format {1} is not known to this version: another one has written this data directory; start that one on it"
+    )]
     UnknownFormat(&'static str, u8),
     /// Damaged.
     #[error("a {0} record can't be decoded: {1}")]
