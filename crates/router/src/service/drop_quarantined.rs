@@ -46,7 +46,9 @@ pub(crate) async fn drop_quarantined(
         // It is decided; the nodes go on.
         Err(_) => condemned.nodes.clone(),
     };
-    let destroyed = condemned.nodes.difference(&waiting);
+    let destroyed = condemned.holders.iter();
+    let destroyed =
+        destroyed.filter(|node| condemned.nodes.contains(node) && !waiting.contains(node));
     Ok(DropQuarantinedResponse {
         destroyed: destroyed.map(ToString::to_string).collect(),
         waiting: waiting.iter().map(ToString::to_string).collect(),
@@ -55,6 +57,8 @@ pub(crate) async fn drop_quarantined(
 
 struct Condemned {
     nodes: BTreeSet<NodeId>,
+    /// Those that are known to have something to destroy, and maybe others.
+    holders: BTreeSet<NodeId>,
     /// Those of them that don't answer.
     silent: BTreeSet<NodeId>,
 }
@@ -71,13 +75,18 @@ async fn condemn(
     if let Some(listed) = listed.map_err(unavailable)? {
         return Err(in_use(id, listed.value.name.as_str()));
     }
-    let Some((name, nodes)) = targets(&found, id)? else {
+    let Some(Targets {
+        name,
+        holders,
+        nodes,
+    }) = targets(&found, id)?
+    else {
         // Asked for before, maybe: what is still to come is waited for.
         return remaining(session, id, found).await;
     };
     let nodes: BTreeSet<NodeId> = match only {
         None => nodes,
-        Some(node) if nodes.contains(&node) => [node].into(),
+        Some(node) if holders.contains(&node) || found.silent.contains(&node) => [node].into(),
         Some(node) => {
             let message = format!("data node {node} has no quarantined replica of table {id}");
             return Err(Error::invalid("node", message));
@@ -86,6 +95,7 @@ async fn condemn(
     match registry::condemn_table(store, id, &name, &nodes).await {
         Ok(Some(nodes)) => Ok(Condemned {
             nodes,
+            holders,
             silent: found.silent,
         }),
         Ok(None) => Err(in_use(id, name.as_str())),
@@ -94,8 +104,15 @@ async fn condemn(
     }
 }
 
-/// The table's name, and the nodes that have or may have replicas of it.
-fn targets(found: &Survey, id: TableId) -> Result<Option<(TableName, BTreeSet<NodeId>)>, Error> {
+struct Targets {
+    name: TableName,
+    /// The nodes that have replicas of the table.
+    holders: BTreeSet<NodeId>,
+    /// And those that may have some.
+    nodes: BTreeSet<NodeId>,
+}
+
+fn targets(found: &Survey, id: TableId) -> Result<Option<Targets>, Error> {
     let Some(replicas) = found.tables.get(&id) else {
         return Ok(None);
     };
@@ -106,13 +123,18 @@ fn targets(found: &Survey, id: TableId) -> Result<Option<(TableName, BTreeSet<No
         let message = format!("a data node tells an impossible name of table {id}: {error}");
         Error::new(Reason::Corruption, message)
     })?;
-    let holders = replicas.iter().map(|(node, _)| *node);
+    let holders: BTreeSet<NodeId> = replicas.iter().map(|(node, _)| *node).collect();
     // One that has just started may not know yet what it keeps out, and of a shard nobody may have told who is in it. Who
     // has nothing confirms just that.
     let placed = replicas.iter().flat_map(|(_, replica)| &replica.voters);
     let placed = placed.copied().map(NodeId);
     let silent = found.silent.iter().copied();
-    Ok(Some((name, holders.chain(placed).chain(silent).collect())))
+    let nodes = holders.iter().copied().chain(placed).chain(silent);
+    Ok(Some(Targets {
+        name,
+        nodes: nodes.collect(),
+        holders,
+    }))
 }
 
 async fn remaining(session: &Session, id: TableId, found: Survey) -> Result<Condemned, Error> {
@@ -121,6 +143,7 @@ async fn remaining(session: &Session, id: TableId, found: Survey) -> Result<Cond
         return Err(not_quarantined(id, &found));
     }
     Ok(Condemned {
+        holders: nodes.clone(),
         nodes,
         silent: found.silent,
     })
