@@ -8,6 +8,7 @@ mod deletion;
 mod failover;
 mod lifecycle;
 mod lost_answers;
+mod many;
 mod operators;
 mod processes;
 mod quorum;
