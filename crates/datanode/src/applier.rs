@@ -22,6 +22,9 @@ pub struct Applier {
     store: Arc<dyn StateStore>,
     hosted: Hosted,
     machines: HashMap<ShardId, Machine>,
+    /// Those whose machine could not go on, and why. What is still queued for them must not see the state that lacks
+    /// what came before it: a read behind a write that failed would show the value before that.
+    stopped: HashMap<ShardId, String>,
 }
 
 /// Who waits for an entry's commands.
@@ -34,6 +37,7 @@ impl Applier {
             store,
             hosted,
             machines: HashMap::new(),
+            stopped: HashMap::new(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Applier {
         match job {
             ApplyJob::Open { machine } => {
                 self.hosted.serve(machine.reader());
+                self.stopped.remove(&machine.shard());
                 self.machines.insert(machine.shard(), *machine);
                 None
             }
@@ -67,6 +72,7 @@ impl Applier {
             ApplyJob::Serve { shard, serving } => {
                 match self.machines.get(&shard) {
                     Some(machine) if serving => self.hosted.serve(machine.reader()),
+                    None if self.stopped.contains_key(&shard) => {}
                     _ => self.hosted.remove(shard),
                 }
                 None
@@ -74,6 +80,7 @@ impl Applier {
             ApplyJob::Close { shard, answer } => {
                 self.hosted.remove(shard);
                 self.machines.remove(&shard);
+                self.stopped.remove(&shard);
                 answer(());
                 None
             }
@@ -90,11 +97,7 @@ impl Applier {
         let machine = self.machines.get_mut(&shard)?;
         let applied = match machine.apply(entries) {
             Ok(applied) => applied,
-            Err(broken) => {
-                let detail = broken.to_string();
-                self.hosted.stop(shard, &detail);
-                return Some(Input::ApplyFailed { shard, detail });
-            }
+            Err(broken) => return Some(self.stop(shard, broken.to_string())),
         };
         let mut checkpoints = Vec::new();
         let mut changed = false;
@@ -121,11 +124,22 @@ impl Applier {
         Some(Input::Applied(report(machine, checkpoints, changed)))
     }
 
+    /// Lets go of a machine that can't go on.
+    fn stop(&mut self, shard: ShardId, detail: String) -> Input {
+        self.machines.remove(&shard);
+        self.hosted.stop(shard, &detail);
+        self.stopped.insert(shard, detail.clone());
+        Input::ApplyFailed { shard, detail }
+    }
+
     fn read(&self, shard: ShardId, reads: Vec<(Key, Reply)>, leader: Option<NodeId>) {
         let reader = self.machines.get(&shard).map(Machine::reader);
         for (key, reply) in reads {
             let answer = match &reader {
-                None => Answer::Failed(not_hosted()),
+                None => Answer::Failed(match self.stopped.get(&shard) {
+                    Some(detail) => stopped(detail),
+                    None => not_hosted(),
+                }),
                 Some(reader) if reader.sealed() => Answer::Failed(being_deleted()),
                 Some(reader) => read_answer(reader, &key),
             };
@@ -147,10 +161,8 @@ impl Applier {
             .map_err(|error| error.to_string())
             .and_then(|_| machine.reload().map_err(|error| error.to_string()));
         if let Err(error) = installed {
-            let detail = format!("a snapshot can't be installed: {error}");
-            self.hosted.stop(shard, &detail);
             answer(None);
-            return Some(Input::ApplyFailed { shard, detail });
+            return Some(self.stop(shard, format!("a snapshot can't be installed: {error}")));
         }
         let meta = machine.meta();
         Some(Input::SnapshotInstalled {
@@ -222,4 +234,100 @@ fn being_deleted() -> Error {
 pub fn show_stopped(hosted: &Hosted, shard: ShardId, detail: &str) {
     hosted.stop(shard, detail);
     tracing::error!(%shard, reason = stopped(detail).message, "a replica has stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use model::{RequestId, TableId};
+    use parking_lot::Mutex;
+    use raft::EntryKind;
+    use storage::state::MemoryStore;
+
+    use crate::machine::{Command, CommandBatch};
+    use crate::operation::ReplySink;
+
+    const SHARD: ShardId = ShardId {
+        table: TableId(1),
+        index: 0,
+    };
+
+    #[derive(Default)]
+    struct Answers(Mutex<Vec<Answer>>);
+
+    impl ReplySink for Answers {
+        fn answer(&self, _: u64, _: Option<NodeId>, answer: Answer) {
+            self.0.lock().push(answer);
+        }
+    }
+
+    fn key() -> Key {
+        Key::new(Bytes::from_static(b"key")).unwrap()
+    }
+
+    fn put(index: u64) -> ApplyJob {
+        let command = Command::Put {
+            key: key(),
+            value: Bytes::from_static(b"value"),
+            request: RequestId {
+                client: 1,
+                sequence: index,
+                issued_millis: 0,
+            },
+        };
+        let batch = CommandBatch {
+            now_millis: 0,
+            commands: vec![command],
+        };
+        let entry = Entry {
+            term: Term(1),
+            index: Index(index),
+            kind: EntryKind::Commands,
+            payload: batch.encode(),
+        };
+        ApplyJob::Entries {
+            shard: SHARD,
+            entries: vec![entry],
+            replies: Vec::new(),
+            leader: None,
+        }
+    }
+
+    #[test]
+    fn a_read_behind_entries_that_could_not_be_applied_never_sees_the_state_before_them() {
+        let memory = MemoryStore::new();
+        let store: Arc<dyn StateStore> = Arc::new(memory.clone());
+        let mut applier = Applier::new(store.clone(), Hosted::default());
+        let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
+        applier.run(ApplyJob::Open { machine });
+        assert!(matches!(applier.run(put(1)), Some(Input::Applied(_))));
+
+        memory.set_full(true);
+        let answers = Arc::new(Answers::default());
+        let read = || ApplyJob::Reads {
+            shard: SHARD,
+            reads: vec![(key(), Reply::new(answers.clone(), 1, false, None))],
+            leader: None,
+        };
+        // All of them were queued before the first one failed.
+        let stopped = |after| matches!(after, Some(Input::ApplyFailed { .. }));
+        assert!(stopped(applier.run(put(2))));
+        applier.run(read());
+        memory.set_full(false);
+        assert!(applier.run(put(3)).is_none());
+        applier.run(ApplyJob::Serve {
+            shard: SHARD,
+            serving: true,
+        });
+        applier.run(read());
+        let answers = answers.0.lock();
+        assert_eq!(answers.len(), 2);
+        for answer in &*answers {
+            assert!(
+                matches!(answer, Answer::Failed(error) if error.reason == Reason::Corruption),
+                "{answer:?}"
+            );
+        }
+    }
 }

@@ -122,6 +122,11 @@ const REGRESSIONS: &[(&str, &str, &str)] = &[
         "old-caches",
         "the parent of a table's tombstones stayed when the last confirmation was cut short",
     ),
+    (
+        "40000156",
+        "everything",
+        "a consistent read behind entries that could not be applied showed the state before them",
+    ),
 ];
 
 #[test]
