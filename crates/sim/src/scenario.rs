@@ -103,17 +103,10 @@ fn everything() -> Scenario {
         _ => 3,
     };
     Scenario {
-        workload: Workload {
-            churners: 1,
-            ..base("", "").workload
-        },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
         // Not every fault finds something to hit: one in a second is to.
         fault_millis: 680,
-        ..base(
-            "everything",
-            "puts, gets, deletes and a table that comes and goes, under every fault",
-        )
+        ..base("everything", "puts, gets and deletes under every fault")
     }
 }
 
