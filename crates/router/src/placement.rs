@@ -86,14 +86,20 @@ fn choose(
         let zone = |node| zones.get(node).copied().flatten();
         a == b || (zone(a).is_some() && zone(a) == zone(b))
     };
-    // Drawn once for each shard, so that ties are random and yet the same for every comparison.
+    let mut in_zones: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (node, &count) in counts {
+        if let Some(zone) = zones.get(node).copied().flatten() {
+            let (nodes, total) = in_zones.entry(zone).or_default();
+            (*nodes, *total) = (*nodes + 1, *total + u64::from(count));
+        }
+    }
+    // Ties are drawn once for each shard, so that they are random and yet the same for every comparison.
     let loads: BTreeMap<NodeId, (u64, u64)> = counts
-        .keys()
-        .map(|&node| {
-            let zone = counts.iter().filter(|(other, _)| same_zone(&node, other));
-            let (nodes, total) = zone.fold((0, 0), |(nodes, total), (_, &count)| {
-                (nodes + 1, total + u64::from(count))
-            });
+        .iter()
+        .map(|(&node, &count)| {
+            let zone = zones.get(&node).copied().flatten();
+            let of_zone = zone.and_then(|zone| in_zones.get(zone)).copied();
+            let (nodes, total) = of_zone.unwrap_or((1, u64::from(count)));
             // A fixed-point number, so that zones of different sizes compare.
             (node, ((total << 32) / nodes.max(1), random.next_u64()))
         })

@@ -26,20 +26,25 @@ async fn one_cluster(cluster: &Cluster, round: usize) {
     assert_eq!(ids.len(), 1, "round {round}: cluster ids {ids:?}");
 }
 
+/// Five data nodes and three routers of another cluster, which nobody has started yet.
+fn new_processes(cluster: &mut Cluster, round: usize) {
+    cluster.nodes.clear();
+    cluster.routers.clear();
+    cluster.chroot = format!("round{round}");
+    for _ in 0..5 {
+        cluster.add_node(&[]);
+    }
+    for _ in 0..3 {
+        cluster.add_router(&[]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_may_start_at_once_on_an_empty_zookeeper() {
     let rounds = Scale::from_environment().count(20, 200);
     let mut cluster = ClusterOptions::new(0, 0).prepare().await;
     for round in 0..rounds {
-        cluster.nodes.clear();
-        cluster.routers.clear();
-        cluster.chroot = format!("round{round}");
-        for _ in 0..5 {
-            cluster.add_node(&[]);
-        }
-        for _ in 0..3 {
-            cluster.add_router(&[]);
-        }
+        new_processes(&mut cluster, round);
         cluster.start_all().await;
 
         one_cluster(&cluster, round).await;
@@ -56,15 +61,7 @@ async fn everything_may_start_at_once_while_zookeepers_leader_dies() {
     let rounds = Scale::from_environment().count(2, 30);
     let mut cluster = ClusterOptions::new(0, 0).ensemble().prepare().await;
     for round in 0..rounds {
-        cluster.nodes.clear();
-        cluster.routers.clear();
-        cluster.chroot = format!("round{round}");
-        for _ in 0..5 {
-            cluster.add_node(&[]);
-        }
-        for _ in 0..3 {
-            cluster.add_router(&[]);
-        }
+        new_processes(&mut cluster, round);
         let leader = cluster.zookeeper.ensemble().leader().await;
         for process in cluster.nodes.iter_mut().chain(&mut cluster.routers) {
             process.spawn();

@@ -56,10 +56,11 @@ pub(crate) async fn drop_quarantined(
 }
 
 struct Condemned {
+    /// The nodes that have got a tombstone.
     nodes: BTreeSet<NodeId>,
-    /// Those that are known to have something to destroy, and maybe others.
+    /// The nodes that have something to destroy, those without a tombstone included.
     holders: BTreeSet<NodeId>,
-    /// Those of them that don't answer.
+    /// The nodes that don't answer.
     silent: BTreeSet<NodeId>,
 }
 
@@ -104,6 +105,7 @@ async fn condemn(
     }
 }
 
+/// Whom a drop is for.
 struct Targets {
     name: TableName,
     /// The nodes that have replicas of the table.
