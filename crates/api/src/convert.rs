@@ -1,9 +1,12 @@
 //! Between messages and the nouns of `model`. The way in checks every limit and names the field.
 
 use bytes::Bytes;
-use model::{Key, RequestId, TableName, TableState, limits};
+use model::{
+    Condition, Key, Objection, Participant, RequestId, TableId, TableName, TableState, Timestamp,
+    TransactionId, TransactionItem, TransactionState, limits,
+};
 
-use crate::{Error, v1};
+use crate::{Error, internal, v1};
 
 /// A table's name from a request, in which it stands as `field`.
 pub fn table_name(field: &str, name: &str) -> Result<TableName, Error> {
@@ -52,6 +55,143 @@ pub fn batch_len(field: &str, items: usize) -> Result<(), Error> {
     Err(Error::invalid(field, message))
 }
 
+/// A condition from a request; none stands for [`Condition::Always`].
+pub fn condition(condition: Option<&v1::Condition>) -> Condition {
+    use v1::condition::Kind;
+    match condition.and_then(|condition| condition.kind.as_ref()) {
+        None => Condition::Always,
+        Some(Kind::Exists(_)) => Condition::Exists,
+        Some(Kind::NotExists(_)) => Condition::NotExists,
+        Some(Kind::VersionIs(version)) => Condition::VersionIs(*version),
+    }
+}
+
+/// A condition for a request.
+pub fn condition_message(condition: Condition) -> Option<v1::Condition> {
+    use v1::condition::{Exists, Kind, NotExists};
+    let kind = match condition {
+        Condition::Always => return None,
+        Condition::Exists => Kind::Exists(Exists {}),
+        Condition::NotExists => Kind::NotExists(NotExists {}),
+        Condition::VersionIs(version) => Kind::VersionIs(version),
+    };
+    Some(v1::Condition { kind: Some(kind) })
+}
+
+/// A transaction's id between processes: 16 bytes, big-endian.
+pub fn transaction_id(bytes: &[u8]) -> Result<TransactionId, Error> {
+    let bytes = <[u8; 16]>::try_from(bytes);
+    let id = bytes.map(|bytes| TransactionId(u128::from_be_bytes(bytes)));
+    id.map_err(|_| Error::invalid("transaction", "a transaction's id has 16 bytes"))
+}
+
+/// The inverse of [`transaction_id`].
+pub fn transaction_bytes(id: TransactionId) -> Bytes {
+    Bytes::copy_from_slice(&id.0.to_be_bytes())
+}
+
+impl From<TransactionItem> for internal::TransactionItem {
+    fn from(item: TransactionItem) -> Self {
+        Self {
+            key: item.key.partition,
+            value: item.value,
+            condition: condition_message(item.condition),
+        }
+    }
+}
+
+impl TryFrom<internal::TransactionItem> for TransactionItem {
+    type Error = Error;
+
+    fn try_from(item: internal::TransactionItem) -> Result<Self, Error> {
+        Ok(Self {
+            key: key(item.key)?,
+            value: value(item.value)?,
+            condition: condition(item.condition.as_ref()),
+        })
+    }
+}
+
+impl From<Participant> for internal::Participant {
+    fn from(participant: Participant) -> Self {
+        Self {
+            table: participant.table.0,
+            key: participant.key.partition,
+        }
+    }
+}
+
+impl TryFrom<internal::Participant> for Participant {
+    type Error = Error;
+
+    fn try_from(participant: internal::Participant) -> Result<Self, Error> {
+        Ok(Self {
+            table: TableId(participant.table),
+            key: key(participant.key)?,
+        })
+    }
+}
+
+impl From<Option<Objection>> for internal::ItemObjection {
+    fn from(objection: Option<Objection>) -> Self {
+        use internal::item_objection::Kind;
+        let (kind, timestamp) = match objection {
+            None => (Kind::None, 0),
+            Some(Objection::ConditionFailed) => (Kind::ConditionFailed, 0),
+            Some(Objection::TransactionConflict) => (Kind::TransactionConflict, 0),
+            Some(Objection::TimestampTooOld(timestamp)) => (Kind::TimestampTooOld, timestamp.0),
+            Some(Objection::Invalid) => (Kind::Invalid, 0),
+        };
+        Self {
+            kind: kind.into(),
+            timestamp,
+        }
+    }
+}
+
+impl From<internal::ItemObjection> for Option<Objection> {
+    /// A kind that only a newer version could send is taken for the most general one.
+    fn from(message: internal::ItemObjection) -> Self {
+        use internal::item_objection::Kind;
+        match Kind::try_from(message.kind) {
+            Ok(Kind::None) => None,
+            Ok(Kind::ConditionFailed) => Some(Objection::ConditionFailed),
+            Ok(Kind::TransactionConflict) => Some(Objection::TransactionConflict),
+            Ok(Kind::TimestampTooOld) => {
+                Some(Objection::TimestampTooOld(Timestamp(message.timestamp)))
+            }
+            Ok(Kind::Invalid) | Err(_) => Some(Objection::Invalid),
+        }
+    }
+}
+
+impl From<TransactionState> for internal::TransactionStateOnShard {
+    fn from(state: TransactionState) -> Self {
+        use internal::transaction_state_on_shard::State;
+        let state = match state {
+            TransactionState::Unknown => State::Unknown,
+            TransactionState::Prepared => State::Prepared,
+            TransactionState::Committed => State::Committed,
+            TransactionState::Cancelled => State::Cancelled,
+        };
+        Self {
+            state: state.into(),
+        }
+    }
+}
+
+impl From<internal::TransactionStateOnShard> for TransactionState {
+    fn from(message: internal::TransactionStateOnShard) -> Self {
+        use internal::transaction_state_on_shard::State;
+        match State::try_from(message.state) {
+            Ok(State::Unknown) | Err(_) => Self::Unknown,
+            Ok(State::Prepared) => Self::Prepared,
+            Ok(State::Committed) => Self::Committed,
+            Ok(State::Cancelled) => Self::Cancelled,
+        }
+    }
+}
+
 impl From<v1::RequestId> for RequestId {
     fn from(id: v1::RequestId) -> Self {
         Self {
@@ -85,6 +225,31 @@ impl From<TableState> for v1::TableState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn conditions_and_objections_survive_the_wire() {
+        for there in [
+            Condition::Always,
+            Condition::Exists,
+            Condition::NotExists,
+            Condition::VersionIs(0),
+        ] {
+            assert_eq!(condition(condition_message(there).as_ref()), there);
+        }
+        for there in [
+            None,
+            Some(Objection::ConditionFailed),
+            Some(Objection::TransactionConflict),
+            Some(Objection::TimestampTooOld(Timestamp(7))),
+            Some(Objection::Invalid),
+        ] {
+            let back: Option<Objection> = internal::ItemObjection::from(there).into();
+            assert_eq!(back, there);
+        }
+        let id = TransactionId(7 << 100);
+        assert_eq!(transaction_id(&transaction_bytes(id)), Ok(id));
+        assert!(transaction_id(&[0; 15]).is_err());
+    }
 
     #[test]
     fn what_is_outside_of_the_limits_is_refused_with_its_field() {

@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use api::internal::{Operation, OperationBatch, ResultBatch, operation::Kind};
+use api::internal::{Operation, OperationBatch, ResultBatch, TransactionItem, operation::Kind};
+use bytes::Bytes;
 use futures::Stream;
 use model::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
 use parking_lot::Mutex;
@@ -31,6 +32,8 @@ use crate::{Answer, NotSent, Outcome};
 
 /// Room for an operation's frame, besides key and value.
 const OPERATION_FRAME_BYTES: usize = 64;
+/// … and of each participant of a transaction beside its key.
+const PARTICIPANT_FRAME_BYTES: usize = 16;
 
 /// The bounds on what is queued and in flight together.
 #[derive(Debug, Clone, Copy)]
@@ -273,9 +276,22 @@ fn operation_bytes(operation: &Operation) -> usize {
         Some(Kind::Get(get)) => get.key.len(),
         Some(Kind::Put(put)) => put.key.len() + put.value.len(),
         Some(Kind::Delete(delete)) => delete.key.len(),
-        Some(Kind::Seal(_) | Kind::Checkpoint(_)) | None => 0,
+        Some(Kind::TransactWrite(write)) => items_bytes(&write.items),
+        Some(Kind::Prepare(prepare)) => {
+            let participants = prepare.participants.iter();
+            let participants = participants.map(|p| PARTICIPANT_FRAME_BYTES + p.key.len());
+            items_bytes(&prepare.items) + participants.sum::<usize>()
+        }
+        Some(Kind::Inquire(inquire)) => inquire.keys.iter().map(Bytes::len).sum(),
+        Some(Kind::TransactRead(read)) => read.keys.iter().map(|key| key.key.len()).sum(),
+        Some(Kind::Seal(_) | Kind::Checkpoint(_) | Kind::Decide(_)) | None => 0,
     };
     OPERATION_FRAME_BYTES + content
+}
+
+fn items_bytes(items: &[TransactionItem]) -> usize {
+    let items = items.iter();
+    items.map(|item| item.key.len() + item.value.len()).sum()
 }
 
 #[cfg(test)]

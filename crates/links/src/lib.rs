@@ -35,5 +35,5 @@ mod timing;
 
 pub use connect::{Client, channel, client_of, connect};
 pub use nodes::Nodes;
-pub use outcome::{Answer, NotSent, Outcome, Success};
+pub use outcome::{Answer, Content, NotSent, Outcome, ReadItem, Success};
 pub use timing::Timing;

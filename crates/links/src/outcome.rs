@@ -2,7 +2,7 @@
 
 use api::{Error, Reason, internal};
 use bytes::Bytes;
-use model::NodeId;
+use model::{NodeId, Objection, TransactionState};
 
 /// The end of one attempt. Every submitted operation gets exactly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,49 @@ pub enum Success {
         /// Of the item that was written; for a checkpoint its Raft index.
         version: u64,
     },
+    /// A prepare was accepted, by this attempt or by an earlier one.
+    Prepared,
+    /// A prepare, or a transaction in one shard, was refused: one entry for each of its items, in order.
+    Rejected(Vec<Option<Objection>>),
+    /// To an inquiry.
+    State(TransactionState),
+    /// A round of a `TransactGet`: one entry for each key, in order.
+    Items(Vec<ReadItem>),
+}
+
+/// A key in one round of a `TransactGet`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadItem {
+    /// Its value; `None` if it is absent.
+    pub content: Option<Content>,
+    /// Changes whenever value or existence do.
+    pub lsn: u64,
+    /// A transaction is prepared on it.
+    pub locked: bool,
+}
+
+/// The value of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The value.
+    Value(Bytes),
+    /// The one that came with the lsn that the question named.
+    Unchanged,
+}
+
+impl From<internal::TransactItem> for ReadItem {
+    fn from(item: internal::TransactItem) -> Self {
+        let content = match (item.found, item.unchanged) {
+            (false, _) => None,
+            (true, true) => Some(Content::Unchanged),
+            (true, false) => Some(Content::Value(item.value)),
+        };
+        Self {
+            content,
+            lsn: item.lsn,
+            locked: item.locked,
+        }
+    }
 }
 
 impl From<internal::OperationResult> for Answer {
@@ -70,6 +113,16 @@ impl From<internal::OperationResult> for Answer {
                 version: applied.version,
             }),
             Some(Kind::Failure(failure)) => Err(failure.into()),
+            Some(Kind::Prepared(_)) => Ok(Success::Prepared),
+            Some(Kind::Rejected(rejected)) => {
+                let objections = rejected.objections.into_iter().map(Into::into);
+                Ok(Success::Rejected(objections.collect()))
+            }
+            Some(Kind::State(state)) => Ok(Success::State(state.into())),
+            Some(Kind::Items(items)) => {
+                let items = items.items.into_iter().map(Into::into);
+                Ok(Success::Items(items.collect()))
+            }
             None => Err(Error::new(
                 Reason::OutcomeUnknown,
                 "the data node sent a result that this version does not know",

@@ -161,6 +161,7 @@ impl World {
                 let version = inner.version;
                 Ok(Kind::Applied(internal::Applied { version }))
             }
+            _ => Err(Error::invalid("kind", "no transactions here")),
         }
     }
 }

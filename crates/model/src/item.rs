@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, TableId, Timestamp, TransactionId};
+use crate::{Timestamp, TransactionId};
 
 /// A shard's sequence number of changes: each applied command that changes something gets the next one.
 ///
@@ -45,8 +45,6 @@ pub struct Intent {
     pub timestamp: Timestamp,
     /// The value if it commits.
     pub value: Bytes,
-    /// Every key that the transaction writes, this one included.
-    pub participants: Vec<(TableId, Key)>,
 }
 
 /// Bytes that are not an item of a format known here.
@@ -106,19 +104,10 @@ mod tests {
     }
 
     fn intent() -> impl Strategy<Value = Intent> {
-        (any::<u128>(), any::<u64>(), bytes(), any::<u64>()).prop_map(|(id, ts, value, table)| {
-            Intent {
-                transaction: TransactionId(id),
-                timestamp: Timestamp(ts),
-                participants: vec![(
-                    TableId(table),
-                    Key {
-                        partition: value.clone(),
-                        sort: Bytes::new(),
-                    },
-                )],
-                value,
-            }
+        (any::<u128>(), any::<u64>(), bytes()).prop_map(|(id, ts, value)| Intent {
+            transaction: TransactionId(id),
+            timestamp: Timestamp(ts),
+            value,
         })
     }
 

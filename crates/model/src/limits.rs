@@ -18,6 +18,14 @@ pub const REPLICAS: [u32; 2] = [3, 5];
 pub const MAX_BATCH_ITEMS: usize = 100;
 /// The most bytes of keys and values of a batch or a transaction, and of an answer to one.
 pub const MAX_BATCH_BYTES: usize = 4 * MIB;
+/// The longest token by which a caller makes a transaction safe to send again (DynamoDB's limit).
+pub const MAX_TOKEN_BYTES: usize = 36;
+/// How long a token is remembered after the end of its transaction, milliseconds.
+pub const TOKEN_MILLIS: u64 = 600_000;
+/// Tokens that are remembered, beyond which a transaction with a new one is `OVERLOADED`.
+pub const MAX_TOKENS: usize = 10_000;
+/// Deletes that a shard remembers one by one, so that an unrelated one is not taken for that of an absent key.
+pub const REMEMBERED_DELETES: usize = 16;
 /// The largest gRPC message, in either direction, between any two processes.
 pub const MAX_MESSAGE_BYTES: usize = 8 * MIB;
 /// The most tables in one page of `ListTables`.

@@ -40,6 +40,6 @@ pub(crate) async fn get(
             version,
         }),
         Success::Absent => Ok(GetResponse::default()),
-        Success::Applied { .. } => Err(super::misfit("get")),
+        _ => Err(super::misfit("get")),
     }
 }
