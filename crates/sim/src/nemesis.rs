@@ -4,6 +4,7 @@
 //! all nodes may be dead at once, as long as no disk loses what was synced.
 
 mod begin;
+mod coordinators;
 mod deletion;
 mod end;
 mod hunt;
@@ -11,6 +12,7 @@ mod kind;
 
 use std::collections::BTreeMap;
 
+use self::coordinators::Coordinators;
 use self::deletion::Deletion;
 use self::hunt::Hunt;
 pub use self::kind::Kind;
@@ -26,6 +28,7 @@ pub struct Nemesis {
     next: u64,
     running: Vec<(u64, Undo)>,
     hunt: Option<Hunt>,
+    coordinators: Option<Coordinators>,
     deletion: Option<Deletion>,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -37,6 +40,7 @@ enum Undo {
     Continue(HostId),
     Join(Vec<(HostId, HostId)>),
     Hunt,
+    Coordinators,
     Deletion,
     Network,
     Messages,
@@ -59,6 +63,7 @@ impl Nemesis {
             next: 0,
             running: Vec::new(),
             hunt: None,
+            coordinators: None,
             deletion: None,
             counts: BTreeMap::new(),
         }
@@ -81,6 +86,11 @@ impl Nemesis {
         }
         if let Some(hunt) = &mut self.hunt {
             hunt.go_on(cluster, &mut self.dice);
+        }
+        if let Some(coordinators) = &mut self.coordinators
+            && let Some(host) = coordinators.go_on(cluster, &mut self.dice)
+        {
+            self.strike(cluster, host);
         }
         if let Some(deletion) = &mut self.deletion {
             deletion.go_on(cluster, &mut self.dice);

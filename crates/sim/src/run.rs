@@ -16,7 +16,7 @@ use crate::dice::Dice;
 use crate::nemesis::Nemesis;
 use crate::panics;
 use crate::scenario::Scenario;
-use crate::workload::{Record, Worker, Workload, churn, key_of};
+use crate::workload::{Record, Worker, Workload, churn};
 
 /// What a run came to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -269,12 +269,17 @@ impl<'a> Run<'a> {
                 |number| Worker::new(number, &routers, &environment, record.clone(), dice.split());
             let Some(mut first) = worker(0) else { return };
             first.set_up(&workload).await;
+            first.open_accounts(&workload).await;
             phase.store(READY, Ordering::Relaxed);
             let churners = (0..workload.churners).filter_map(|number| worker(1000 + number));
             let churners: Vec<_> = churners.map(|worker| churn(worker, what)).collect();
             let workers = (1..=workload.clients).filter_map(&mut worker);
             let workers: Vec<_> = workers
                 .map(|worker| worker.work(workload.clone()))
+                .collect();
+            let tellers = (0..workload.tellers).filter_map(|number| worker(2000 + number));
+            let tellers: Vec<_> = tellers
+                .map(|teller| teller.tell(workload.clone()))
                 .collect();
             let serve = async {
                 until(&phase, HEALED).await;
@@ -284,8 +289,10 @@ impl<'a> Run<'a> {
             futures::join!(
                 futures::future::join_all(churners),
                 futures::future::join_all(workers),
+                futures::future::join_all(tellers),
                 serve
             );
+            first.final_audit(&workload).await;
             first.read_all(&workload).await;
             phase.store(DONE, Ordering::Relaxed);
             until(&phase, REST).await;
@@ -341,11 +348,13 @@ impl Worker {
     async fn is_served(&mut self, workload: &Workload, writes: bool) {
         for table in &workload.tables {
             let name = &table.name;
-            for number in 0..workload.keys {
-                while writes && self.put(name, name, key_of(number), 20).await.is_err() {
+            for key in workload.all_keys() {
+                // Who has money keeps it.
+                let writes = writes && !key.starts_with(b"account");
+                while writes && self.put(name, name, key.clone(), 20).await.is_err() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                self.read_everywhere(name, key_of(number)).await;
+                self.read_everywhere(name, key).await;
             }
         }
     }
@@ -356,7 +365,7 @@ impl Worker {
         for table in &workload.tables {
             let name = &table.name;
             let mut before = Vec::new();
-            for key in (0..workload.keys).map(key_of) {
+            for key in workload.all_keys() {
                 before.push((self.held(name, &key).await, key));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -375,8 +384,8 @@ impl Worker {
     /// Reads every key, however often that takes, and keeps what it found as the last state of all.
     async fn read_all(&mut self, workload: &Workload) {
         for table in &workload.tables {
-            for number in 0..workload.keys {
-                let (name, key) = (&table.name, key_of(number));
+            for key in workload.all_keys() {
+                let name = &table.name;
                 let found = loop {
                     if let Ok(found) = self.get(name, name, key.clone(), true).await {
                         break found;

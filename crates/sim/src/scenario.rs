@@ -1,7 +1,7 @@
 //! What a run is made of: a cluster, what its clients do, what goes wrong.
 
 use crate::nemesis::Kind;
-use crate::workload::{Churn, WorkTable, Workload};
+use crate::workload::{Churn, Transactions, WorkTable, Workload};
 
 /// See the [module](self).
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub fn all() -> Vec<Scenario> {
         disks(),
         lost_log(),
         old_backup(),
+        transactions(),
+        bank(),
         calm(),
     ]
 }
@@ -76,6 +78,9 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
             batches: 0.04,
             eventual: 0.25,
             churners: 0,
+            transactions: Transactions::default(),
+            tellers: 0,
+            accounts: 0,
         },
         churn: Churn {
             shards: 3,
@@ -398,6 +403,87 @@ fn old_backup() -> Scenario {
             "a coordination store in which a table is missing for a while",
         )
     }
+}
+
+fn transactions() -> Scenario {
+    let table = |name: &str, shards| WorkTable {
+        name: name.to_owned(),
+        shards,
+        replicas: 3,
+    };
+    Scenario {
+        routers: 3,
+        workload: Workload {
+            tables: vec![table("work", 3), table("more", 2)],
+            clients: 8,
+            keys: 5,
+            think_millis: 60,
+            value_bytes: 40,
+            deletes: 0.08,
+            puts: 0.14,
+            batches: 0.02,
+            transactions: Transactions {
+                puts: 0.34,
+                gets: 0.22,
+                items: 4,
+                conditions: 0.25,
+                tokens: 0.2,
+            },
+            ..base("", "").workload
+        },
+        faults: coordinators_die(),
+        ..base(
+            "transactions",
+            "transactions, puts, gets and deletes on few keys while all who take part die",
+        )
+    }
+}
+
+fn bank() -> Scenario {
+    let transactions = transactions();
+    Scenario {
+        workload: Workload {
+            clients: 2,
+            tellers: 6,
+            accounts: 4,
+            ..transactions.workload
+        },
+        ..Scenario {
+            name: "bank",
+            about: "transfers between accounts whose sum never changes, while all who take part die",
+            ..transactions
+        }
+    }
+}
+
+/// What goes wrong where transactions are: most of it hits those who coordinate them.
+fn coordinators_die() -> Vec<(Kind, u64)> {
+    vec![
+        (Kind::KillRouter, 5),
+        (Kind::StopRouter, 1),
+        (Kind::PauseRouter, 5),
+        (Kind::HuntCoordinators, 6),
+        (Kind::KillNode, 3),
+        (Kind::PowerNode, 2),
+        (Kind::PauseNode, 3),
+        (Kind::KillAll, 1),
+        (Kind::CutOneWay, 2),
+        (Kind::CutBothWays, 3),
+        (Kind::CutOffNode, 1),
+        (Kind::CutNodeFromNodes, 2),
+        (Kind::ResetConnections, 4),
+        (Kind::StallingNetwork, 3),
+        (Kind::LossyNetwork, 2),
+        (Kind::LoseMessages, 1),
+        (Kind::DoubleMessages, 1),
+        (Kind::ClockJump, 2),
+        (Kind::ClockDrift, 1),
+        (Kind::CutCoordination, 5),
+        (Kind::StopCoordination, 1),
+        (Kind::FlakyCoordination, 4),
+        (Kind::LateWrites, 4),
+        (Kind::SlowApply, 2),
+    ]
 }
 
 fn calm() -> Scenario {

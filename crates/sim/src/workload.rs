@@ -3,20 +3,25 @@
 //! Every value that is written is unique. Every operation goes into the history with the moment it was asked,
 //! the moment it ended, and what the client library says of its outcome.
 
+mod bank;
 mod churn;
+mod transact;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{Client, Consistency, Error, Item};
+use client::{Client, Consistency, Error, Item, Reason};
 use environment::Environment;
 use history::durable::FinalState;
 use history::{Call, Condition, History, Outcome, Recorder, Refusal, Response, Token};
 use parking_lot::Mutex;
 
+pub use self::bank::account;
 pub use self::churn::{Churn, churn};
+pub use self::transact::Transactions;
 use crate::cluster::TrueTime;
 use crate::dice::Dice;
 use crate::trace::Trace;
@@ -55,6 +60,20 @@ pub struct Workload {
     pub eventual: f64,
     /// Clients that create and delete tables of their own.
     pub churners: u64,
+    /// What the clients do in transactions.
+    pub transactions: Transactions,
+    /// Clients that transfer between accounts.
+    pub tellers: u64,
+    /// Accounts in each table.
+    pub accounts: u64,
+}
+
+impl Workload {
+    /// Every key of each table that clients may have written.
+    pub fn all_keys(&self) -> impl Iterator<Item = Bytes> {
+        let keys = (0..self.keys).map(key_of);
+        keys.chain((0..self.accounts).map(account))
+    }
 }
 
 /// What all clients share.
@@ -149,6 +168,8 @@ pub struct Worker {
     record: Record,
     dice: Dice,
     values: u64,
+    /// The version of each key when it was last seen.
+    seen: BTreeMap<(String, Bytes), u64>,
 }
 
 impl Worker {
@@ -185,6 +206,7 @@ impl Worker {
             record,
             dice,
             values: 0,
+            seen: BTreeMap::new(),
         })
     }
 
@@ -205,17 +227,46 @@ impl Worker {
         let bytes = workload.value_bytes;
         let choice = self.dice.between(0, 999) as f64 / 1000.0;
         let table = &table.name;
-        if choice < workload.deletes {
-            self.delete(table, table, key).await;
-        } else if choice < workload.deletes + workload.puts {
-            let _ = self.put(table, table, key, bytes).await;
-        } else if choice < workload.deletes + workload.puts + workload.batches {
+        let mut shares = [
+            workload.deletes,
+            workload.puts,
+            workload.batches,
+            workload.transactions.puts,
+            workload.transactions.gets,
+        ];
+        for share in 1..shares.len() {
+            shares[share] += shares[share - 1];
+        }
+        if choice < shares[0] {
+            let condition = self.condition(workload, table, &key);
+            self.delete_if(table, table, key, condition).await;
+        } else if choice < shares[1] {
+            let condition = self.condition(workload, table, &key);
+            let _ = self.put_if(table, table, key, bytes, condition).await;
+        } else if choice < shares[2] {
             let from = self.dice.between(0, workload.keys.saturating_sub(1));
             let keys = (from..(from + 3).min(workload.keys)).map(key_of).collect();
             self.batch_put(table, keys, bytes).await;
+        } else if choice < shares[3] {
+            self.transact_put_some(workload).await;
+        } else if choice < shares[4] {
+            self.transact_get_some(workload).await;
         } else {
             let eventual = self.dice.chance(workload.eventual);
             let _ = self.get(table, table, key, !eventual).await;
+        }
+    }
+
+    /// What a write asks of its key: mostly nothing, else that it is there, or not, or as it was last seen.
+    fn condition(&mut self, workload: &Workload, table: &str, key: &Bytes) -> client::Condition {
+        if !self.dice.chance(workload.transactions.conditions) {
+            return client::Condition::Always;
+        }
+        let seen = self.seen.get(&(table.to_owned(), key.clone())).copied();
+        match (self.dice.between(0, 2), seen) {
+            (0, _) => client::Condition::Exists,
+            (1, _) | (_, None) => client::Condition::NotExists,
+            (_, Some(version)) => client::Condition::VersionIs(version),
         }
     }
 
@@ -249,10 +300,33 @@ impl Worker {
         key: Bytes,
         most: u64,
     ) -> Result<(), Error> {
+        let condition = client::Condition::Always;
+        self.put_if(table, incarnation, key, most, condition).await
+    }
+
+    async fn put_if(
+        &mut self,
+        table: &str,
+        incarnation: &str,
+        key: Bytes,
+        most: u64,
+        condition: client::Condition,
+    ) -> Result<(), Error> {
         let value = self.value(most);
-        let call = put_call(incarnation, &key, &value);
+        let call = Call::Put {
+            table: incarnation.to_owned(),
+            key: key.clone(),
+            value: value.clone(),
+            condition: asked_of(condition),
+        };
         let token = self.record.begin(self.number, call);
-        let answer = self.client.put(table, key, value).await;
+        let answer = self
+            .client
+            .put_if(table, key.clone(), value, condition)
+            .await;
+        if let Ok(version) = answer {
+            self.seen.insert((table.to_owned(), key), version);
+        }
         let ended = answer.as_ref().map(drop).map_err(Clone::clone);
         self.wrote(token, answer.map(|version| Response::Put { version }));
         ended
@@ -266,7 +340,11 @@ impl Worker {
         }
         let outcome = match answer {
             Ok(response) => Outcome::Done(response),
-            Err(error) if error.certainly_not_applied() => Outcome::Refused(Refusal::Other),
+            Err(error) if error.certainly_not_applied() => Outcome::Refused(match error.reason() {
+                Some(Reason::ConditionFailed) => Refusal::ConditionFailed,
+                Some(Reason::TransactionCancelled) => Refusal::Cancelled,
+                _ => Refusal::Other,
+            }),
             Err(_) => Outcome::Unknown,
         };
         self.record.end(self.number, token, outcome);
@@ -293,15 +371,20 @@ impl Worker {
         }
     }
 
-    /// Deletes a key.
-    pub async fn delete(&mut self, table: &str, incarnation: &str, key: Bytes) {
+    async fn delete_if(
+        &mut self,
+        table: &str,
+        incarnation: &str,
+        key: Bytes,
+        condition: client::Condition,
+    ) {
         let call = Call::Delete {
             table: incarnation.to_owned(),
             key: key.clone(),
-            condition: Condition::None,
+            condition: asked_of(condition),
         };
         let token = self.record.begin(self.number, call);
-        let answer = self.client.delete(table, key).await;
+        let answer = self.client.delete_if(table, key, condition).await;
         self.wrote(token, answer.map(|()| Response::Deleted));
     }
 
@@ -324,16 +407,20 @@ impl Worker {
         } else {
             Consistency::Eventual
         };
+        let seen = key.clone();
         let answer = self.client.get(table, key, consistency).await;
         let found = answer
             .as_ref()
             .map(|item| item.as_ref().map(|item| (item.value.clone(), item.version)))
             .map_err(Clone::clone);
         let outcome = match answer {
-            Ok(Some(item)) => Outcome::Done(Response::Got {
-                value: item.value,
-                version: item.version,
-            }),
+            Ok(Some(item)) => {
+                self.seen.insert((table.to_owned(), seen), item.version);
+                Outcome::Done(Response::Got {
+                    value: item.value,
+                    version: item.version,
+                })
+            }
             Ok(None) => Outcome::Done(Response::Missing),
             Err(_) => Outcome::Refused(Refusal::Other),
         };
@@ -409,5 +496,15 @@ fn put_call(table: &str, key: &Bytes, value: &Bytes) -> Call {
         key: key.clone(),
         value: value.clone(),
         condition: Condition::None,
+    }
+}
+
+/// A condition as the history knows it.
+fn asked_of(condition: client::Condition) -> Condition {
+    match condition {
+        client::Condition::Always => Condition::None,
+        client::Condition::Exists => Condition::Present,
+        client::Condition::NotExists => Condition::Absent,
+        client::Condition::VersionIs(version) => Condition::Version(version),
     }
 }

@@ -13,7 +13,7 @@ use super::workload::Operation;
 #[derive(Debug)]
 pub(super) struct Measured {
     /// Of the operations that succeeded, microseconds, in the order of [`Operation::ALL`].
-    pub(super) latencies: [Histogram<u64>; 3],
+    pub(super) latencies: [Histogram<u64>; Operation::ALL.len()],
     /// By reason.
     pub(super) errors: BTreeMap<String, u64>,
     /// Gets that found nothing.

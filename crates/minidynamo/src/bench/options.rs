@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use model::limits::MAX_VALUE_BYTES;
+use model::limits::{MAX_BATCH_ITEMS, MAX_VALUE_BYTES};
 
 use super::workload::Workload;
 use crate::cli::duration;
@@ -17,7 +17,8 @@ pub struct Args {
     /// Create the table first
     #[arg(long, num_args = 2, value_names = ["SHARDS", "REPLICAS"])]
     pub create: Option<Vec<u32>>,
-    /// put, get, get-consistent, mixed (half gets, half puts), or YCSB's ycsb-a, ycsb-b, ycsb-c, ycsb-f
+    /// put, get, get-consistent, mixed (half gets, half puts), transact-put, transact-get, or YCSB's ycsb-a, ycsb-b, ycsb-c,
+    /// ycsb-f
     #[arg(
         long,
         value_name = "MIX",
@@ -55,6 +56,10 @@ pub struct Args {
         hide_possible_values = true
     )]
     pub distribution: Distribution,
+    /// Items of a transaction
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u32).range(1..=MAX_BATCH_ITEMS as i64))]
+    pub transaction_items: u32,
     /// Bytes of a value
     #[arg(long, value_name = "BYTES", default_value_t = 128,
         value_parser = clap::value_parser!(u32).range(0..=MAX_VALUE_BYTES as i64))]

@@ -1,5 +1,6 @@
 //! The clients that make the load.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ struct Plan {
     consistency: Consistency,
     keys: Keys,
     value_size: usize,
+    transaction_items: usize,
     /// From when on and until when it is measured.
     start: Instant,
     end: Instant,
@@ -44,6 +46,7 @@ pub(super) async fn run(args: &Args, clients: &[Client]) -> Measured {
         },
         keys: Keys::new(args.keys, args.distribution),
         value_size: args.value_size as usize,
+        transaction_items: (args.transaction_items as usize).min(args.keys as usize),
         start: begin + args.warmup,
         end: begin + args.warmup + args.duration,
         interval: args
@@ -95,8 +98,8 @@ async fn one_client(plan: Arc<Plan>, client: Client, first: Instant) -> Measured
         // With a fixed rate a late request counts from when it should have been sent.
         let counted_from = if plan.interval.is_some() { due } else { sent };
         let operation = plan.workload.draw(&mut random);
-        let key = plan.keys.draw(&mut random);
-        let result = carry_out(&plan, &client, operation, key, value.clone()).await;
+        let keys = draw(&plan, operation, &mut random);
+        let result = carry_out(&plan, &client, operation, keys, value.clone()).await;
         let now = Instant::now();
         plan.progress.count(result.is_err());
         if counted_from >= plan.start {
@@ -116,23 +119,49 @@ async fn one_client(plan: Arc<Plan>, client: Client, first: Instant) -> Measured
     measured
 }
 
-/// Returns whether a read found something.
+/// The keys of an operation, all different.
+fn draw(plan: &Plan, operation: Operation, random: &mut impl Rng) -> BTreeSet<Bytes> {
+    let count = match operation {
+        Operation::Get | Operation::Put | Operation::ReadModifyWrite => 1,
+        Operation::TransactPut | Operation::TransactGet => plan.transaction_items,
+    };
+    let mut keys = BTreeSet::new();
+    while keys.len() < count {
+        keys.insert(plan.keys.draw(random));
+    }
+    keys
+}
+
+/// Returns whether a read found everything.
 async fn carry_out(
     plan: &Plan,
     client: &Client,
     operation: Operation,
-    key: Bytes,
+    keys: BTreeSet<Bytes>,
     value: Bytes,
 ) -> Result<bool, Error> {
-    let mut found = true;
-    if operation != Operation::Put {
-        let item = client
-            .get(&plan.table, key.clone(), plan.consistency)
-            .await?;
-        found = item.is_some();
+    let table = &*plan.table;
+    match operation {
+        Operation::TransactPut => {
+            let items = keys.into_iter().map(|key| (table, key, value.clone()));
+            client.transact_put(items, None).await?;
+            return Ok(true);
+        }
+        Operation::TransactGet => {
+            let found = client.transact_get(keys.into_iter().map(|key| (table, key)));
+            return Ok(found.await?.iter().all(Option::is_some));
+        }
+        Operation::Get | Operation::Put | Operation::ReadModifyWrite => {}
     }
-    if operation != Operation::Get {
-        client.put(&plan.table, key, value).await?;
+    let mut found = true;
+    for key in keys {
+        if operation != Operation::Put {
+            let item = client.get(table, key.clone(), plan.consistency).await?;
+            found = item.is_some();
+        }
+        if operation != Operation::Get {
+            client.put(table, key, value.clone()).await?;
+        }
     }
     Ok(found)
 }

@@ -22,6 +22,10 @@ pub enum Workload {
     YcsbC,
     /// YCSB F: half reads, half read-modify-writes
     YcsbF,
+    /// Transactions that put several items (`--transaction-items`)
+    TransactPut,
+    /// Transactions that get several items
+    TransactGet,
 }
 
 /// One operation.
@@ -31,16 +35,26 @@ pub(super) enum Operation {
     Put,
     /// A get and then a put of the same key, measured as one.
     ReadModifyWrite,
+    TransactPut,
+    TransactGet,
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 3] = [Self::Get, Self::Put, Self::ReadModifyWrite];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Get,
+        Self::Put,
+        Self::ReadModifyWrite,
+        Self::TransactPut,
+        Self::TransactGet,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Put => "put",
             Self::ReadModifyWrite => "read_modify_write",
+            Self::TransactPut => "transact_put",
+            Self::TransactGet => "transact_get",
         }
     }
 }
@@ -57,6 +71,8 @@ impl Workload {
             Self::YcsbB => "ycsb-b",
             Self::YcsbC => "ycsb-c",
             Self::YcsbF => "ycsb-f",
+            Self::TransactPut => "transact-put",
+            Self::TransactGet => "transact-get",
         }
     }
 
@@ -73,6 +89,8 @@ impl Workload {
             Self::Mixed | Self::YcsbA => (50, Operation::Put),
             Self::YcsbB => (95, Operation::Put),
             Self::YcsbF => (50, Operation::ReadModifyWrite),
+            Self::TransactPut => (0, Operation::TransactPut),
+            Self::TransactGet => (0, Operation::TransactGet),
         };
         if random.random_range(0..100) < reads {
             Operation::Get
@@ -108,6 +126,8 @@ mod tests {
             (Workload::YcsbB, 95),
             (Workload::YcsbC, 100),
             (Workload::YcsbF, 50),
+            (Workload::TransactPut, 0),
+            (Workload::TransactGet, 0),
         ] {
             let drawn = (0..10_000).map(|_| workload.draw(&mut random));
             let gets = drawn

@@ -22,5 +22,6 @@ mod snapshot;
 mod startup;
 mod support;
 mod tables;
+mod transactions;
 mod zookeeper_lost;
 mod zookeeper_security;

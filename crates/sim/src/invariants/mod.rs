@@ -15,6 +15,8 @@
 //! | `bounded` | memory and log | every turn; the log's bytes every crash, every five seconds, at rest |
 //! | `available_has_led`, `deletion_is_final` | tables T1, T3 | several times in a second |
 //! | `no_orphans`, `no_residue` | tables T3 | at rest |
+//! | `decided_once` | transactions, ATC 2023 §4 | every entry that is applied |
+//! | `no_intents` | transactions X5 | at rest |
 //!
 //! Confirmed writes, linearizability and the like are properties of the clients' history: crate `history`.
 
@@ -22,12 +24,14 @@ mod acknowledged_is_durable;
 mod applied_with_data;
 mod available_has_led;
 mod bounded;
+mod decided_once;
 mod deletion_is_final;
 mod election_safety;
 mod found;
 mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
+mod no_intents;
 mod no_orphans;
 mod no_residue;
 mod one_vote;
@@ -47,6 +51,7 @@ use storage::state::MemoryStore;
 pub use self::bounded::Bounds;
 pub use self::found::FoundLog;
 pub(crate) use self::found::records;
+pub(crate) use self::no_intents::ledger_entries;
 use crate::fabric::HostId;
 
 /// A turn of a node's worker, before what it brought forth is carried out.
@@ -164,6 +169,8 @@ impl Invariants {
             Box::new(deletion_is_final::DeletionIsFinal::default()),
             Box::new(no_orphans::NoOrphans::default()),
             Box::new(no_residue::NoResidue),
+            Box::new(decided_once::DecidedOnce::default()),
+            Box::new(no_intents::NoIntents),
         ];
         let state = State { all, broken: None };
         Self {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coordination::simulated::Faults;
 
+use super::coordinators::Coordinators;
 use super::deletion::Deletion;
 use super::hunt::Hunt;
 use super::{Kind, Nemesis, Undo, both_ways};
@@ -46,6 +47,7 @@ impl Nemesis {
             Kind::StopRouter => ask_to_end(cluster, at.router),
             Kind::LoseLog => self.lose_log(cluster, at.node),
             Kind::HuntLeaders => self.hunt_leaders(cluster),
+            Kind::HuntCoordinators => self.hunt_coordinators(cluster),
             Kind::DeleteBehindCut => self.delete_behind_cut(cluster),
             Kind::PauseNode => {
                 // Mostly about as long as an election takes, sometimes much longer.
@@ -170,6 +172,25 @@ impl Nemesis {
         self.hunt = Some(Hunt::new(shard, &mut self.dice));
         self.until(cluster, 3_000, 15_000, Undo::Hunt);
         true
+    }
+
+    fn hunt_coordinators(&mut self, cluster: &Cluster) -> bool {
+        if self.coordinators.is_some() {
+            return false;
+        }
+        self.coordinators = Some(Coordinators::default());
+        self.until(cluster, 2_000, 8_000, Undo::Coordinators);
+        true
+    }
+
+    /// Kills or pauses a coordinator.
+    pub(super) fn strike(&mut self, cluster: &mut Cluster, host: HostId) {
+        if self.dice.chance(0.6) {
+            self.down(cluster, &[host], Death::Process, 10, 3_000);
+        } else {
+            let millis = self.dice.between(20, 9_000);
+            self.pause(cluster, host, millis);
+        }
     }
 
     fn delete_behind_cut(&mut self, cluster: &Cluster) -> bool {

@@ -140,7 +140,7 @@ impl Deletion {
 }
 
 /// What the coordination store says of tables and of who is where.
-struct Known {
+pub(super) struct Known {
     tables: Vec<Table>,
     nodes: BTreeMap<NodeId, HostId>,
     routers: BTreeMap<RouterId, HostId>,
@@ -149,7 +149,7 @@ struct Known {
 }
 
 impl Known {
-    fn new(cluster: &Cluster) -> Self {
+    pub(super) fn new(cluster: &Cluster) -> Self {
         let tree = cluster.ensemble.tree();
         let servers = cluster.servers();
         let host_of = |address: &str| {
@@ -180,6 +180,11 @@ impl Known {
             routers,
             controller: candidates.into_iter().min().map(|leader| leader.router),
         }
+    }
+
+    /// Where a router of this id is, if it is registered.
+    pub(super) fn host_of_router(&self, router: RouterId) -> Option<HostId> {
+        self.routers.get(&router).copied()
     }
 
     /// The routers that may be cut off without the deletion waiting for another controller.

@@ -24,6 +24,7 @@ impl Nemesis {
                     hunt.end(cluster);
                 }
             }
+            Undo::Coordinators => self.coordinators = None,
             Undo::Deletion => {
                 if let Some(mut deletion) = self.deletion.take() {
                     deletion.end(cluster);

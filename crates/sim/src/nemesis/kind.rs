@@ -41,6 +41,8 @@ kinds! {
     /// For some seconds, whoever is elected to lead a shard is cut off from the other nodes soon afterwards,
     /// until the next one is.
     HuntLeaders = "leaders hunted",
+    /// For some seconds, routers are killed or paused in the middle of transactions that they coordinate.
+    HuntCoordinators = "coordinators hunted",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
     /// A router is killed and started again.

@@ -11,6 +11,7 @@ use storage::state::StateStore as _;
 
 use crate::cluster::{Cluster, tables_of, wanted_shards};
 use crate::fabric::HostId;
+use crate::invariants::ledger_entries;
 
 /// See the [module](self).
 pub(super) fn is_at_rest(cluster: &Cluster) -> bool {
@@ -31,6 +32,9 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
     }
     if let Some(tombstone) = tree.keys().find(|path| path.starts_with("/deleted/")) {
         return Some(format!("the tombstone {tombstone} is there"));
+    }
+    if let Some(entry) = ledger_entries(&tree).next() {
+        return Some(format!("the transaction {entry} is not finished"));
     }
     let live = tree.keys().filter(|path| path.starts_with("/nodes/"));
     let live: Vec<&String> = live.collect();
@@ -88,9 +92,15 @@ pub(super) fn unlike_what_was_read(
         .iter()
         .filter(|operation| operation.outcome == Outcome::Unknown);
     let open: BTreeSet<_> = open
-        .filter_map(|operation| match &operation.call {
-            Call::Put { table, key, .. } => Some((table.clone(), key.clone())),
-            _ => None,
+        .flat_map(|operation| match &operation.call {
+            Call::Put { table, key, .. } => vec![(table.clone(), key.clone())],
+            Call::TransactPut { items } => {
+                let items = items.iter();
+                items
+                    .map(|item| (item.table.clone(), item.key.clone()))
+                    .collect()
+            }
+            _ => Vec::new(),
         })
         .collect();
     let tree = cluster.ensemble.tree();

@@ -40,6 +40,17 @@ impl Direct {
         Ok(answer.into_inner())
     }
 
+    /// How many transactions the node holds prepared and undecided.
+    pub(crate) async fn undecided(&self) -> usize {
+        let mut request = Request::new(DescribeRequest {
+            undecided_after_millis: 1,
+            ..DescribeRequest::default()
+        });
+        request.set_timeout(Duration::from_secs(5));
+        let answer = self.client.clone().describe(request).await.unwrap();
+        answer.into_inner().undecided.len()
+    }
+
     /// Sends one operation on a stream of its own. `Err` is what the node refused it with.
     async fn operate(
         &self,

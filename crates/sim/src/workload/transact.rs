@@ -1,0 +1,149 @@
+//! Transactions of all sorts over the tables of a workload: several items, with and without conditions, with and without
+//! tokens, and reads of several items at once.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use client::{Error, Item, Reason, TransactItem as Put};
+use history::{Call, Outcome, Refusal, Response, TransactItem};
+
+use super::{Worker, Workload, asked_of, key_of};
+
+/// What the clients do in transactions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Transactions {
+    /// Of all operations, the share of transactions that write.
+    pub puts: f64,
+    /// Of all operations, the share of transactions that read.
+    pub gets: f64,
+    /// Items of one, at the most.
+    pub items: u64,
+    /// Of their items, and of puts and deletes alone, the share that has a condition.
+    pub conditions: f64,
+    /// Of those that write, the share that has a token and is sent twice.
+    pub tokens: f64,
+}
+
+/// A key in a table.
+type Place = (String, Bytes);
+
+impl Worker {
+    /// Some transaction that writes.
+    pub(super) async fn transact_put_some(&mut self, workload: &Workload) {
+        let mut items = Vec::new();
+        for (table, key) in self.places(workload) {
+            let condition = self.condition(workload, &table, &key);
+            let value = self.value(workload.value_bytes);
+            items.push(Put::new(table, key, value).on(condition));
+        }
+        let token = self.dice.chance(workload.transactions.tokens);
+        let token = token.then(|| self.token());
+        let _ = self.transact_put(items, token.as_deref()).await;
+    }
+
+    /// Some transaction that reads.
+    pub(super) async fn transact_get_some(&mut self, workload: &Workload) {
+        let places = self.places(workload);
+        let _ = self.transact_get(places).await;
+    }
+
+    /// Different keys, anywhere.
+    fn places(&mut self, workload: &Workload) -> Vec<Place> {
+        let count = self.dice.between(1, workload.transactions.items.max(1));
+        let mut places = BTreeSet::new();
+        for _ in 0..count {
+            if let Some(table) = self.dice.pick(&workload.tables) {
+                let key = key_of(self.dice.between(0, workload.keys.saturating_sub(1)));
+                places.insert((table.name.clone(), key));
+            }
+        }
+        places.into_iter().collect()
+    }
+
+    /// A name that no other transaction has.
+    pub(super) fn token(&mut self) -> String {
+        self.values += 1;
+        format!("{}-{}", self.number, self.values)
+    }
+
+    /// Writes all of these or nothing. With a token it is asked for twice, however the first time ended.
+    pub(super) async fn transact_put(
+        &mut self,
+        items: Vec<Put>,
+        token: Option<&str>,
+    ) -> Result<(), Error> {
+        let recorded = items.iter().map(|item| TransactItem {
+            table: item.table.clone(),
+            key: item.key.clone(),
+            value: Some(item.value.clone()),
+            condition: asked_of(item.condition),
+        });
+        let call = Call::TransactPut {
+            items: recorded.collect(),
+        };
+        let record = self.record.begin(self.number, call);
+        let mut answer = self.client.transact_put(items.clone(), token).await;
+        if let Some(token) = token {
+            let again = self.client.transact_put(items, Some(token)).await;
+            self.compare_answers(token, &answer, &again);
+            answer = settled(answer, again);
+        }
+        let ended = answer.as_ref().map(|()| ()).map_err(Clone::clone);
+        let versions = Vec::new();
+        self.wrote(record, answer.map(|()| Response::TransactPut { versions }));
+        ended
+    }
+
+    /// A transaction that has happened does so once, whoever asks again.
+    fn compare_answers(&self, token: &str, first: &Result<(), Error>, again: &Result<(), Error>) {
+        let wrong = match again {
+            Err(error) => {
+                error.reason() == Some(Reason::IdempotencyMismatch)
+                    || first.is_ok() && error.reason() == Some(Reason::TransactionCancelled)
+            }
+            Ok(()) => false,
+        };
+        if wrong {
+            let what = format!("token {token}: the first answer was {first:?}, then {again:?}");
+            self.record.complain("tokens-hold", what);
+        }
+    }
+
+    /// Reads all of these at one moment.
+    pub(super) async fn transact_get(
+        &mut self,
+        places: Vec<Place>,
+    ) -> Result<Vec<Option<Item>>, Error> {
+        let call = Call::TransactGet {
+            keys: places.clone(),
+        };
+        let record = self.record.begin(self.number, call);
+        let answer = self.client.transact_get(places).await;
+        let outcome = match &answer {
+            Ok(found) => {
+                let items = found.iter().map(|item| {
+                    let item = item.as_ref();
+                    item.map(|item| (item.value.clone(), item.version))
+                });
+                let items = items.collect();
+                Outcome::Done(Response::TransactGet { items })
+            }
+            Err(_) => Outcome::Refused(Refusal::Other),
+        };
+        self.record.end(self.number, record, outcome);
+        answer
+    }
+}
+
+/// What is known after two answers to the same: a success settles it, and a first answer that was lost leaves open what a
+/// later one denies.
+fn settled(first: Result<(), Error>, again: Result<(), Error>) -> Result<(), Error> {
+    match (first, again) {
+        (Ok(()), _) | (_, Ok(())) => Ok(()),
+        (Err(first), Err(again)) => Err(if first.certainly_not_applied() {
+            again
+        } else {
+            first
+        }),
+    }
+}
