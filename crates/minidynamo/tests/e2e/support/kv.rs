@@ -107,6 +107,7 @@ impl Kv {
             table: table.to_owned(),
             key: Bytes::from(key.into()),
             value: Bytes::from(value.into()),
+            condition: None,
             request_id: None,
         });
         let answer = self.client.clone().put(request).await?;
@@ -117,6 +118,7 @@ impl Kv {
         let request = self.request(DeleteRequest {
             table: table.to_owned(),
             key: Bytes::from(key.into()),
+            condition: None,
             request_id: None,
         });
         self.client.clone().delete(request).await?;
