@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::{Reason, convert, v1};
 use bytes::Bytes;
+use model::Condition;
 use model::limits::MAX_BATCH_BYTES;
 use tokio::time::Instant;
 
@@ -78,7 +79,9 @@ impl Client {
     {
         let items = items
             .into_iter()
-            .map(|(table, key, value)| self.put_request(table.as_ref(), key.into(), value.into()))
+            .map(|(table, key, value)| {
+                self.put_request(table.as_ref(), key.into(), value.into(), Condition::Always)
+            })
             .collect::<Result<Vec<_>, _>>()?;
         convert::batch_len("items", items.len())?;
         let bytes = items.iter().map(|item| item.key.len() + item.value.len());

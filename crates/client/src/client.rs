@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::{convert, deadline, v1};
 use bytes::Bytes;
 use environment::{Clock, Environment};
-use model::{RequestId, limits};
+use model::{Condition, RequestId, limits};
 
 use crate::Error;
 use crate::history::Kind;
@@ -146,7 +146,20 @@ impl Client {
         key: impl Into<Bytes>,
         value: impl Into<Bytes>,
     ) -> Result<u64, Error> {
-        let message = self.put_request(table, key.into(), value.into())?;
+        self.put_if(table, key, value, Condition::Always).await
+    }
+
+    /// Writes an item if a condition holds of what is there, and returns its new version.
+    ///
+    /// [`Reason::ConditionFailed`](crate::Reason::ConditionFailed) means that it does not hold and nothing was written.
+    pub async fn put_if(
+        &self,
+        table: &str,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        condition: Condition,
+    ) -> Result<u64, Error> {
+        let message = self.put_request(table, key.into(), value.into(), condition)?;
         let answer = self.data(Kind::Write, |attempt| {
             let request = attempt.request(message.clone());
             async move { attempt.key_value().put(request).await }
@@ -156,9 +169,22 @@ impl Client {
 
     /// Removes an item. An absent one is no error.
     pub async fn delete(&self, table: &str, key: impl Into<Bytes>) -> Result<(), Error> {
+        self.delete_if(table, key, Condition::Always).await
+    }
+
+    /// Removes an item if a condition holds of what is there.
+    ///
+    /// [`Reason::ConditionFailed`](crate::Reason::ConditionFailed) means that it does not hold and nothing was removed.
+    pub async fn delete_if(
+        &self,
+        table: &str,
+        key: impl Into<Bytes>,
+        condition: Condition,
+    ) -> Result<(), Error> {
         let message = v1::DeleteRequest {
             table: table.to_owned(),
             key: key.into(),
+            condition: convert::condition_message(condition),
             request_id: Some(self.next_request_id().into()),
         };
         let answer = self.data(Kind::Write, |attempt| {
@@ -174,11 +200,13 @@ impl Client {
         table: &str,
         key: Bytes,
         value: Bytes,
+        condition: Condition,
     ) -> Result<v1::PutRequest, Error> {
         Ok(v1::PutRequest {
             table: table.to_owned(),
             key: convert::key(key)?.partition,
             value: convert::value(value)?,
+            condition: convert::condition_message(condition),
             request_id: Some(self.next_request_id().into()),
         })
     }
@@ -199,7 +227,7 @@ impl Client {
         &self.shared.routers
     }
 
-    async fn data<T, F, Answer>(&self, kind: Kind, send: F) -> Result<T, Error>
+    pub(crate) async fn data<T, F, Answer>(&self, kind: Kind, send: F) -> Result<T, Error>
     where
         F: Fn(Attempt) -> Answer,
         Answer: Future<Output = Result<tonic::Response<T>, tonic::Status>>,

@@ -1,5 +1,6 @@
 //! Why a request failed, classed by what the caller has to do.
 
+use std::fmt;
 use std::time::Duration;
 
 use api::Reason;
@@ -58,6 +59,59 @@ pub enum Error {
     },
 }
 
+/// What there was against one item of a cancelled transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum CancellationReason {
+    /// Its condition does not hold.
+    ConditionFailed,
+    /// Another transaction was writing it: try again.
+    TransactionConflict,
+    /// It was written at the same time or later than this transaction would have: try again.
+    TimestampTooOld,
+    /// It breaks a rule, or can't be part of any transaction: its table is gone, say.
+    InvalidRequest,
+    /// Something that this version of the library does not know.
+    Unrecognized,
+}
+
+impl CancellationReason {
+    /// The fixed name, upper snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConditionFailed => "CONDITION_FAILED",
+            Self::TransactionConflict => "TRANSACTION_CONFLICT",
+            Self::TimestampTooOld => "TIMESTAMP_TOO_OLD",
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::Unrecognized => "UNRECOGNIZED",
+        }
+    }
+
+    fn read(name: &str) -> Option<Self> {
+        let known = [
+            Self::ConditionFailed,
+            Self::TransactionConflict,
+            Self::TimestampTooOld,
+            Self::InvalidRequest,
+        ];
+        match name.trim() {
+            "NONE" => None,
+            name => Some(
+                known
+                    .into_iter()
+                    .find(|reason| reason.as_str() == name)
+                    .unwrap_or(Self::Unrecognized),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CancellationReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl Error {
     /// The reason that the cluster gave, if it was the cluster that answered.
     pub fn reason(&self) -> Option<Reason> {
@@ -70,6 +124,18 @@ impl Error {
     /// Whether the request certainly had and will have no effect, by every attempt that was made.
     pub fn certainly_not_applied(&self) -> bool {
         self.reason().is_none_or(Reason::certainly_not_applied)
+    }
+
+    /// Of a cancelled transaction: what there was against each item, in the order of the request; `None` for an item that
+    /// could have been written. `None` altogether for any other error, or if the cluster did not say.
+    pub fn cancellation_reasons(&self) -> Option<Vec<Option<CancellationReason>>> {
+        match self {
+            Self::Service(error) if error.reason == Reason::TransactionCancelled => {
+                let reasons = error.metadata.get("reasons")?.split(',');
+                Some(reasons.map(CancellationReason::read).collect())
+            }
+            _ => None,
+        }
     }
 
     /// The exit code of the command line: see [`api::error`].

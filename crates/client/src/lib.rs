@@ -16,6 +16,11 @@
 //!
 //! client.delete("people", "ada").await?;
 //! assert_eq!(client.get("people", "ada", Consistency::Strong).await?, None);
+//!
+//! // All of them or none.
+//! client.transact_put([("people", "bob", "smith"), ("people", "eve", "spy")], None).await?;
+//! let both = client.transact_get([("people", "bob"), ("people", "eve")]).await?;
+//! assert!(both.iter().all(Option::is_some));
 //! # Ok(())
 //! # }
 //! ```
@@ -24,9 +29,9 @@
 //!
 //! Within its deadline a request is sent again whenever that can do no harm. A put or delete carries an
 //! identity (`RequestId`) by which a shard recognises it, so it may be sent again even after its answer was
-//! lost. The creation and deletion of a table carry none.
+//! lost. So does a `transact_put` with a token. One without, and the creation and deletion of a table, carry none.
 //!
-//! | what happened to an attempt | a read | put, delete | tables |
+//! | what happened to an attempt | a read | put, delete, `transact_put` with a token | tables, `transact_put` without |
 //! |---|---|---|---|
 //! | refused connection, not a byte sent | next router | next router | next router |
 //! | `NO_LEADER`, `SHARD_NOT_HOSTED`, `OVERLOADED` | again | again | again |
@@ -58,7 +63,10 @@ mod error;
 mod history;
 mod retry;
 mod routers;
+mod transaction;
 
 pub use api::{Error as ServiceError, Reason, v1};
 pub use client::{Client, Consistency, Item, Options};
-pub use error::Error;
+pub use error::{CancellationReason, Error};
+pub use model::Condition;
+pub use transaction::TransactItem;

@@ -69,6 +69,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => Context::run(&cli.client, async |context| {
             commands::delete::run(args, &context).await
         }),
+        Command::TransactPut(args) => Context::run(&cli.client, async |context| {
+            commands::transact_put::run(args, &context).await
+        }),
+        Command::TransactGet(args) => Context::run(&cli.client, async |context| {
+            commands::transact_get::run(args, &context).await
+        }),
         Command::Status => Context::run(&cli.client, async |context| {
             commands::status::run(&context).await
         }),

@@ -1,5 +1,8 @@
 //! A router on loopback that does what a test tells it, and a proxy that loses answers.
 
+// Each file of tests uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -41,6 +44,9 @@ pub(crate) struct Script {
     pub(crate) creates: Mutex<Vec<v1::CreateTableRequest>>,
     pub(crate) gets: Mutex<usize>,
     pub(crate) batches: Mutex<Vec<Vec<v1::PutRequest>>>,
+    pub(crate) deletes: Mutex<Vec<v1::DeleteRequest>>,
+    pub(crate) transactions: Mutex<Vec<v1::TransactPutRequest>>,
+    pub(crate) transact_gets: Mutex<Vec<v1::TransactGetRequest>>,
     pub(crate) timeouts: Mutex<Vec<Duration>>,
 }
 
@@ -51,6 +57,8 @@ impl Script {
             + self.creates.lock().unwrap().len()
             + *self.gets.lock().unwrap()
             + self.batches.lock().unwrap().len()
+            + self.transactions.lock().unwrap().len()
+            + self.transact_gets.lock().unwrap().len()
     }
 
     async fn act<M>(&self, request: &Request<M>) -> Result<(), Status> {
@@ -145,6 +153,8 @@ impl KeyValue for Service {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
+        let deletes = &self.0.deletes;
+        deletes.lock().unwrap().push(request.get_ref().clone());
         self.0.act(&request).await?;
         Ok(Response::new(v1::DeleteResponse {}))
     }
@@ -173,6 +183,38 @@ impl KeyValue for Service {
         let results = items.iter().map(result).collect();
         self.0.batches.lock().unwrap().push(items);
         Ok(Response::new(v1::BatchPutResponse { results }))
+    }
+
+    async fn transact_put(
+        &self,
+        request: Request<v1::TransactPutRequest>,
+    ) -> Result<Response<v1::TransactPutResponse>, Status> {
+        let transactions = &self.0.transactions;
+        transactions.lock().unwrap().push(request.get_ref().clone());
+        self.0.act(&request).await?;
+        Ok(Response::new(v1::TransactPutResponse {}))
+    }
+
+    /// Finds every key but `absent`; its value is the key. Forgets the keys of the table `short`.
+    async fn transact_get(
+        &self,
+        request: Request<v1::TransactGetRequest>,
+    ) -> Result<Response<v1::TransactGetResponse>, Status> {
+        let gets = &self.0.transact_gets;
+        gets.lock().unwrap().push(request.get_ref().clone());
+        self.0.act(&request).await?;
+        let keys = request.into_inner().keys.into_iter();
+        let item = |key: v1::KeyOf| match key.key.as_ref() {
+            b"absent" => v1::GetResponse::default(),
+            _ => v1::GetResponse {
+                found: true,
+                value: key.key,
+                version: 7,
+            },
+        };
+        Ok(Response::new(v1::TransactGetResponse {
+            items: keys.filter(|key| key.table != "short").map(item).collect(),
+        }))
     }
 }
 

@@ -19,6 +19,7 @@ Examples:
   minidynamo create-table people 12 3       12 shards, 3 replicas of each
   minidynamo put people ada 'Ada Lovelace'
   minidynamo get people ada --consistent
+  minidynamo transact-put people ada 'Countess' people charles 'Mathematician'
   minidynamo status
 
 Exit codes: 0 done, 1 other error, 2 usage or invalid request, 3 key not found, 4 conflict,
@@ -130,6 +131,10 @@ pub enum Command {
     Get(commands::get::Args),
     /// Remove an item; an absent one is no error
     Delete(commands::delete::Args),
+    /// Write several items, all of them or none
+    TransactPut(commands::transact_put::Args),
+    /// Print several items as they were at one moment
+    TransactGet(commands::transact_get::Args),
     /// Show routers, data nodes, and shards that can't serve
     Status,
     /// List all data nodes, those that are down included
@@ -177,8 +182,40 @@ mod tests {
             assert!(about.len() <= 60 && !about.ends_with('.'), "{about}");
         }
         assert!(help.contains("Examples:"));
-        for later in ["transact", "shell", "--if-version", "--token"] {
-            assert!(!help.contains(later), "{later} does not exist yet");
+        assert!(!help.contains("shell"), "it does not exist yet");
+    }
+
+    #[test]
+    fn the_help_of_a_write_or_a_transaction_ends_with_examples() {
+        for command in ["put", "delete", "transact-put", "transact-get"] {
+            let mut cli = Cli::command();
+            let found = cli.find_subcommand_mut(command).unwrap();
+            let help = found.render_long_help().to_string();
+            let (_, examples) = help.split_once("Examples:\n").unwrap();
+            assert!(
+                examples.contains(&format!("  minidynamo {command} ")),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn at_most_one_condition_can_be_given() {
+        for (arguments, sound) in [
+            ("put t k v --if-absent", true),
+            ("put t k v --if-present", true),
+            ("put t k v --if-version 7", true),
+            ("delete t k --if-version 7", true),
+            ("put t k v --if-absent --if-present", false),
+            ("put t k v --if-absent --if-version 7", false),
+            ("put t k v --if-present --if-version 7", false),
+            ("put t k v --if-version seven", false),
+            ("put t k v --if-version -1", false),
+            ("delete t k --if-absent", false),
+        ] {
+            let line = format!("minidynamo {arguments}");
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert_eq!(parsed.is_ok(), sound, "{arguments}");
         }
     }
 }

@@ -69,8 +69,8 @@ mod tests {
             ),
             ("minidynamo status --timeout 0", "it must be more than 0"),
             (
-                "minidynamo put people k v --if-absent",
-                "unexpected argument '--if-absent'",
+                "minidynamo put people k v --if-absent --if-version 7",
+                "cannot be used with",
             ),
         ] {
             let failure = failure(arguments);

@@ -1,5 +1,6 @@
 //! The command line as a client: one file per command.
 
+pub mod condition;
 pub mod create_table;
 pub mod delete;
 pub mod delete_table;
@@ -13,6 +14,8 @@ pub mod list_quarantined;
 pub mod list_tables;
 pub mod put;
 pub mod status;
+pub mod transact_get;
+pub mod transact_put;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -55,6 +58,16 @@ impl Context {
     pub fn json(&self) -> bool {
         self.format == OutputFormat::Json
     }
+}
+
+/// The name of a table among arguments of which others need not be UTF-8.
+pub(crate) fn table_of(argument: OsString) -> Result<String, Failure> {
+    argument.into_string().map_err(|argument| {
+        let shown = argument.to_string_lossy();
+        Failure::usage(format!(
+            "INVALID_REQUEST: table: `{shown}` is not a table's name: 3 to 255 of A-Z a-z 0-9 _ . -"
+        ))
+    })
 }
 
 /// An argument as the bytes that the shell passed, which need not be UTF-8.

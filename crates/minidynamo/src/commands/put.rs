@@ -1,4 +1,4 @@
-//! `put TABLE KEY VALUE`
+//! `put TABLE KEY VALUE [--if-absent | --if-present | --if-version N]`
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -6,12 +6,24 @@ use std::io::Read;
 use bytes::Bytes;
 use model::limits::MAX_VALUE_BYTES;
 
+use super::condition::PutCondition;
 use super::{Context, bytes_of};
 use crate::cli::Failure;
 use crate::output;
 
+const EXAMPLES: &str = "\
+Examples:
+  minidynamo put people ada 'Ada Lovelace'
+  minidynamo put people ada - < ada.txt               the value comes from a file
+  minidynamo put people ada 'Ada Lovelace' --if-absent
+  minidynamo put people ada 'Countess' --if-version 7
+
+If the condition does not hold, nothing is written and the exit code is 4. `minidynamo --output json get` \
+shows an item's version.";
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Name of the table
     pub table: String,
@@ -21,6 +33,9 @@ pub struct Args {
     /// Value, up to 400 KiB; `-` reads it from standard input, as it is
     #[arg(allow_negative_numbers = true)]
     pub value: OsString,
+    /// What must hold.
+    #[command(flatten)]
+    pub condition: PutCondition,
 }
 
 /// Writes the item. Prints nothing as text, the new version as JSON.
@@ -31,7 +46,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         bytes_of(args.value)
     };
     let key = bytes_of(args.key);
-    let version = context.client.put(&args.table, key.clone(), value).await?;
+    let condition = args.condition.condition();
+    let version = context
+        .client
+        .put_if(&args.table, key.clone(), value, condition)
+        .await?;
     if context.json() {
         output::print(&output::json::written(&args.table, &key, version))?;
     }
@@ -39,7 +58,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// Reads to the end, but no more than shows that it is too much.
-fn read_value(input: impl Read) -> Result<Bytes, Failure> {
+pub(super) fn read_value(input: impl Read) -> Result<Bytes, Failure> {
     let mut value = Vec::new();
     input
         .take(MAX_VALUE_BYTES as u64 + 1)

@@ -2,6 +2,8 @@
 //!
 //! 64-bit hashes are hexadecimal texts, because most readers of JSON keep numbers to 2^53 only.
 
+use std::collections::BTreeMap;
+
 use api::v1;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -103,6 +105,8 @@ pub fn status(status: &v1::StatusResponse) -> String {
         under_replicated_shards: u32,
         quarantined_replicas: u32,
         down_nodes: u32,
+        /// Null where the router does not say.
+        transactions: Option<Transactions<'a>>,
     }
     #[derive(Serialize)]
     struct TablesByState {
@@ -155,6 +159,7 @@ pub fn status(status: &v1::StatusResponse) -> String {
         under_replicated_shards: status.under_replicated_shards,
         quarantined_replicas: status.quarantined_replicas,
         down_nodes: status.down_nodes,
+        transactions: status.transactions.as_ref().map(Transactions::from),
     })
 }
 
@@ -327,6 +332,32 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
     }
 }
 
+/// Of the router that answers, since its start; the last two of the whole cluster.
+#[derive(Serialize)]
+struct Transactions<'a> {
+    started: u64,
+    committed: u64,
+    /// By reason, in the order of their names.
+    cancelled: BTreeMap<&'a str, u64>,
+    recovered: u64,
+    in_doubt: u32,
+    oldest_in_doubt_millis: u64,
+}
+
+impl<'a> From<&'a v1::TransactionCounters> for Transactions<'a> {
+    fn from(counters: &'a v1::TransactionCounters) -> Self {
+        let cancelled = counters.cancelled.iter();
+        Self {
+            started: counters.started,
+            committed: counters.committed,
+            cancelled: cancelled.map(|(reason, many)| (&**reason, *many)).collect(),
+            recovered: counters.recovered,
+            in_doubt: counters.in_doubt,
+            oldest_in_doubt_millis: counters.oldest_in_doubt_millis,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,8 +447,12 @@ mod tests {
                 r#""problems":[{"table":"people","shard":4,"reason":"NO_QUORUM","#,
                 r#""detail":"1 of 3 replicas answers"}],"#,
                 r#""tables_by_state":{"creating":0,"available":1,"deleting":0},"#,
-                r#""under_replicated_shards":3,"quarantined_replicas":0,"down_nodes":1}"#
+                r#""under_replicated_shards":3,"quarantined_replicas":0,"down_nodes":1,"#,
+                r#""transactions":{"started":10,"committed":6,"cancelled":{"CONDITION_FAILED":1,"#,
+                r#""TRANSACTION_CONFLICT":2},"recovered":1,"in_doubt":1,"oldest_in_doubt_millis":2500}}"#
             )
         );
+        example.transactions = None;
+        assert!(super::status(&example).ends_with(r#""transactions":null}"#));
     }
 }

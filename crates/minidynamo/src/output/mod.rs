@@ -5,6 +5,7 @@
 
 pub mod describe;
 pub mod json;
+pub mod line;
 pub mod list;
 pub mod nodes;
 pub mod quarantine;

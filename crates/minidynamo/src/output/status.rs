@@ -1,12 +1,14 @@
 //! The cluster: routers, data nodes, and what can't serve.
 
-use api::v1::{NodeStatus, StatusResponse};
+use std::time::Duration;
+
+use api::v1::{NodeStatus, StatusResponse, TransactionCounters};
 use comfy_table::Cell;
 
 use super::table::{self, Column, alarm, cell};
 use super::units;
 
-/// A headline and up to three tables.
+/// A headline, the counters of transactions, and up to three tables.
 pub fn cluster(status: &StatusResponse) -> String {
     let down = status.nodes.iter().filter(|node| !is_up(node)).count();
     let mut health = match status.problems.len() {
@@ -33,6 +35,7 @@ pub fn cluster(status: &StatusResponse) -> String {
         tables(status),
         units::count(status.shards, "shard"),
     )];
+    parts.extend(status.transactions.as_ref().map(transactions));
     parts.push(routers(status));
     parts.push(nodes(status));
     if !status.problems.is_empty() {
@@ -50,6 +53,32 @@ fn tables(status: &StatusResponse) -> String {
         (0, deleting) => format!("{tables} ({deleting} deleting)"),
         (creating, deleting) => format!("{tables} ({creating} creating, {deleting} deleting)"),
     }
+}
+
+/// What the router that answers has seen of transactions, and which of all routers are still open.
+fn transactions(counters: &TransactionCounters) -> String {
+    let mut reasons: Vec<_> = counters.cancelled.iter().collect();
+    reasons.sort();
+    let cancelled: u64 = counters.cancelled.values().sum();
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|(reason, many)| format!("{many} {reason}"))
+        .collect();
+    let because = match reasons.as_slice() {
+        [] => String::new(),
+        reasons => format!(" ({})", reasons.join(", ")),
+    };
+    let age = Duration::from_millis(counters.oldest_in_doubt_millis);
+    let oldest = if counters.in_doubt > 0 {
+        format!(", the oldest for {age:.1?}")
+    } else {
+        String::new()
+    };
+    format!(
+        "transactions of this router: {} started, {} committed, {cancelled} cancelled{because}, {} recovered\n\
+         transactions of all routers: {} in doubt{oldest}\n",
+        counters.started, counters.committed, counters.recovered, counters.in_doubt,
+    )
 }
 
 fn routers(status: &StatusResponse) -> String {
@@ -180,6 +209,16 @@ pub(super) mod tests {
             under_replicated_shards: 3,
             quarantined_replicas: 0,
             down_nodes: 1,
+            transactions: Some(TransactionCounters {
+                started: 10,
+                committed: 6,
+                cancelled: [("TRANSACTION_CONFLICT", 2), ("CONDITION_FAILED", 1)]
+                    .map(|(reason, many)| (reason.to_owned(), many))
+                    .into(),
+                recovered: 1,
+                in_doubt: 1,
+                oldest_in_doubt_millis: 2500,
+            }),
         }
     }
 
@@ -189,6 +228,9 @@ pub(super) mod tests {
             cluster(&example()),
             "\
 cluster 00000000000000cc: 1 table, 12 shards, 1 SHARD CAN'T SERVE, 3 UNDER-REPLICATED, 1 OF 2 DATA NODES DOWN
+
+transactions of this router: 10 started, 6 committed, 3 cancelled (1 CONDITION_FAILED, 2 TRANSACTION_CONFLICT), 1 recovered
+transactions of all routers: 1 in doubt, the oldest for 2.5s
 
 ROUTER            ADDRESS         ROLE
 00000000000000aa  127.0.0.1:7400  controller
@@ -218,6 +260,20 @@ NO_QUORUM  people      4  1 of 3 replicas answers
         );
         assert!(text.contains("ZONE") && text.contains("east"));
         assert!(!text.contains("PROBLEM"));
+    }
+
+    #[test]
+    fn where_nothing_is_cancelled_or_in_doubt_nothing_more_is_said_of_it() {
+        let mut status = example();
+        status.transactions = Some(TransactionCounters::default());
+        let text = cluster(&status);
+        assert!(
+            text.contains(": 0 started, 0 committed, 0 cancelled, 0 recovered\n"),
+            "{text}"
+        );
+        assert!(text.contains(": 0 in doubt\n"), "{text}");
+        status.transactions = None;
+        assert!(!cluster(&status).contains("transactions"));
     }
 
     #[test]

@@ -255,6 +255,7 @@ async fn messages_over_the_limit_are_refused_and_the_connection_lives_on() {
         table: "people".to_owned(),
         key: Bytes::from_static(b"k"),
         value: vec![0; 9 << 20].into(),
+        condition: None,
         request_id: None,
     };
     let status = raw.put(put).await.unwrap_err();
@@ -269,6 +270,7 @@ async fn messages_over_the_limit_are_refused_and_the_connection_lives_on() {
         table: "people".to_owned(),
         key: format!("k{n}").into(),
         value: vec![b'v'; bytes].into(),
+        condition: None,
         request_id: None,
     };
     let batches = [
@@ -298,6 +300,7 @@ fn put_issued_at(issued_at_millis: u64) -> PutRequest {
         table: "people".to_owned(),
         key: Bytes::from_static(b"k"),
         value: Bytes::from_static(b"v"),
+        condition: None,
         request_id: Some(RequestId {
             client_id: 1,
             sequence: 1,

@@ -93,6 +93,7 @@ impl Direct {
         let put = Put {
             key: Bytes::copy_from_slice(key.as_bytes()),
             value: Bytes::copy_from_slice(value.as_bytes()),
+            condition: None,
             request_id: Some(v1::RequestId {
                 client_id: u64::from(std::process::id()),
                 sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
