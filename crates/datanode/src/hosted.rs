@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Error, Reason};
-use model::{Key, ShardId};
+use model::{Key, ShardId, Undecided, limits};
 use parking_lot::{Mutex, RwLock};
 
-use crate::machine::{ReadError, ReadHandle};
+use crate::machine::{Machine, ReadError, ReadHandle};
 use crate::operation::Answer;
 use crate::worker::{not_hosted, stopped};
 
 /// Checkpoints that were asked for are remembered, so many per node.
 const KEPT_CHECKPOINTS: usize = 8192;
+/// Undecided transactions that are listed at once.
+const LISTED_UNDECIDED: usize = 100;
 
 /// Shared by all who serve this node's replicas.
 #[derive(Clone, Default)]
@@ -95,6 +97,60 @@ impl Hosted {
         }
     }
 
+    /// How many transactions are prepared and not decided on these replicas.
+    pub fn undecided_count(&self, shards: &[ShardId]) -> usize {
+        let readers = self.readers(shards);
+        readers.iter().map(ReadHandle::undecided_count).sum()
+    }
+
+    /// The transactions that these replicas hold prepared since that time or longer, by the node's monotonic clock, the oldest
+    /// first, each with its age: not more of them than an answer has room for. Reads from disk.
+    pub fn undecided(
+        &self,
+        shards: &[ShardId],
+        now_millis: u64,
+        after_millis: u64,
+    ) -> Vec<(Undecided, u64)> {
+        let mut old = Vec::new();
+        for reader in self.readers(shards) {
+            let since = reader.undecided_since(now_millis.saturating_sub(after_millis));
+            old.extend(
+                since
+                    .into_iter()
+                    .map(|(since, id)| (since, id, reader.clone())),
+            );
+        }
+        old.sort_by_key(|(since, id, _)| (*since, *id));
+        let mut listed = Vec::new();
+        let mut bytes = 0;
+        for (since, transaction, reader) in old {
+            // Decided meanwhile, or unreadable: then the replica will stop, and says why by itself.
+            let Ok(Some(undecided)) = reader.undecided(transaction) else {
+                continue;
+            };
+            let keys = undecided
+                .participants
+                .iter()
+                .map(|one| one.key.partition.len());
+            bytes += keys.sum::<usize>();
+            if listed.len() == LISTED_UNDECIDED || bytes > limits::MAX_BATCH_BYTES {
+                break;
+            }
+            listed.push((undecided, now_millis.saturating_sub(since)));
+        }
+        listed
+    }
+
+    fn readers(&self, shards: &[ShardId]) -> Vec<ReadHandle> {
+        let replicas = self.shared.replicas.read();
+        let found = shards.iter().filter_map(|shard| replicas.get(shard));
+        let serving = found.filter_map(|replica| match replica {
+            Replica::Serving(reader) => Some(reader.clone()),
+            Replica::Stopped(_) => None,
+        });
+        serving.collect()
+    }
+
     /// Eventual reads since the start.
     pub fn eventual_reads(&self) -> u64 {
         self.shared.eventual_reads.load(Ordering::Relaxed)
@@ -130,10 +186,25 @@ pub fn read_answer(reader: &ReadHandle, key: &Key) -> Answer {
     match reader.get(key) {
         Ok(Some((value, version))) => Answer::Found { value, version },
         Ok(None) => Answer::Absent,
-        Err(ReadError::NotThere(_)) => Answer::Failed(not_hosted()),
-        Err(ReadError::Store(error)) => {
+        Err(error) => Answer::Failed(unreadable(&error)),
+    }
+}
+
+/// What one round of a reading transaction comes to.
+pub fn transact_read_answer(machine: &Machine, keys: &[(Key, u64)]) -> Answer {
+    match machine.transact_read(keys) {
+        Ok(items) => Answer::Items(items),
+        Err(error) => Answer::Failed(unreadable(&error)),
+    }
+}
+
+fn unreadable(error: &ReadError) -> Error {
+    match error {
+        ReadError::NotThere(_) => not_hosted(),
+        ReadError::TooLarge => Error::invalid("keys", format!("{error}: ask for fewer keys")),
+        ReadError::Store(error) => {
             let message = format!("the replica's data can't be read: {error}; others serve");
-            Answer::Failed(Error::new(Reason::Corruption, message))
+            Error::new(Reason::Corruption, message)
         }
     }
 }

@@ -258,8 +258,14 @@ impl Stream for Results {
 }
 
 fn result_bytes(result: &OperationResult) -> usize {
+    use internal::operation_result::Kind;
     match &result.kind {
-        Some(internal::operation_result::Kind::Found(found)) => found.value.len() + 64,
+        Some(Kind::Found(found)) => found.value.len() + 64,
+        Some(Kind::Rejected(rejected)) => rejected.objections.len() * 16 + 64,
+        Some(Kind::Items(items)) => {
+            let items = items.items.iter().map(|item| item.value.len() + 32);
+            items.sum::<usize>() + 64
+        }
         _ => 128,
     }
 }
