@@ -242,14 +242,15 @@ fn outcome_answer(outcome: Outcome) -> Answer {
 
 /// The item was not as the caller wanted it. It is told how it was.
 fn condition_failed(version: Option<Lsn>) -> Error {
-    let message = match version {
-        Some(_) => "the condition does not hold: there is an item, of another version or at all",
-        None => "the condition does not hold: there is no such item",
-    };
-    let error = Error::new(Reason::ConditionFailed, message);
     match version {
-        Some(Lsn(version)) => error.with("version", version),
-        None => error,
+        Some(Lsn(version)) => {
+            let message = format!("the condition does not hold: the item has version {version}");
+            Error::new(Reason::ConditionFailed, message).with("version", version)
+        }
+        None => {
+            let message = "the condition does not hold: there is no such item";
+            Error::new(Reason::ConditionFailed, message)
+        }
     }
 }
 

@@ -361,6 +361,7 @@ fn a_write_from_the_future_is_refused_before_it_is_proposed() {
         key,
         value,
         mut request,
+        condition,
     } = put("a", "1")
     else {
         unreachable!()
@@ -372,6 +373,7 @@ fn a_write_from_the_future_is_refused_before_it_is_proposed() {
             key,
             value,
             request,
+            condition,
         },
     );
     lab.settle();
