@@ -242,16 +242,12 @@ fn outcome_answer(outcome: Outcome) -> Answer {
 
 /// The item was not as the caller wanted it. It is told how it was.
 fn condition_failed(version: Option<Lsn>) -> Error {
-    match version {
-        Some(Lsn(version)) => {
-            let message = format!("the condition does not hold: the item has version {version}");
-            Error::new(Reason::ConditionFailed, message).with("version", version)
-        }
-        None => {
-            let message = "the condition does not hold: there is no such item";
-            Error::new(Reason::ConditionFailed, message)
-        }
-    }
+    let failed = |message: String| Error::new(Reason::ConditionFailed, message);
+    let Some(Lsn(version)) = version else {
+        return failed("the condition does not hold: there is no such item".into());
+    };
+    let message = format!("the condition does not hold: the item has version {version}");
+    failed(message).with("version", version)
 }
 
 /// An earlier attempt may have been applied and forgotten since. No further attempt can be.

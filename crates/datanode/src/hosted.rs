@@ -208,3 +208,89 @@ fn unreadable(error: &ReadError) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::{
+        Condition, NodeId, Participant, TableId, Timestamp, TransactionId, TransactionItem,
+    };
+    use raft::{Entry, EntryKind, Index, Term};
+    use storage::state::MemoryStore;
+
+    use super::*;
+    use crate::machine::{Command, CommandBatch};
+
+    fn shard(index: u32) -> ShardId {
+        let table = TableId(1);
+        ShardId { table, index }
+    }
+
+    /// Prepares these transactions, each a minute after the one before it, with one key of that many bytes.
+    fn machine(index: u32, transactions: std::ops::Range<u64>, key_bytes: usize) -> Machine {
+        let store = Arc::new(MemoryStore::new());
+        let mut machine = Machine::create(store, shard(index), vec![NodeId(1)]).unwrap();
+        for (id, index) in transactions.zip(1..) {
+            let mut name = vec![b'k'; key_bytes];
+            name[..8].copy_from_slice(&id.to_be_bytes());
+            let key = Key::new(name.into()).unwrap();
+            let participant = Participant {
+                table: TableId(1),
+                key: key.clone(),
+            };
+            let prepare = Command::Prepare {
+                transaction: TransactionId(id.into()),
+                timestamp: Timestamp::from_millis(id + 1),
+                items: vec![TransactionItem {
+                    key,
+                    value: Bytes::new(),
+                    condition: Condition::Always,
+                }],
+                participants: vec![participant; limits::MAX_BATCH_ITEMS],
+            };
+            let batch = CommandBatch {
+                now_millis: 0,
+                commands: vec![prepare],
+            };
+            let entry = Entry {
+                term: Term(1),
+                index: Index(index),
+                kind: EntryKind::Commands,
+                payload: batch.encode(),
+            };
+            machine.tell_time(id * 60_000);
+            machine.apply(&[entry]).unwrap();
+        }
+        machine
+    }
+
+    #[test]
+    fn the_oldest_undecided_transactions_are_listed_first_and_not_too_many() {
+        let hosted = Hosted::default();
+        hosted.serve(machine(0, 100..200, 100).reader());
+        hosted.serve(machine(1, 0..50, 100).reader());
+        hosted.serve(machine(2, 500..510, 100).reader());
+        let led = [shard(0), shard(1), shard(7)];
+        assert_eq!(hosted.undecided_count(&led), 150);
+        let now = 200 * 60_000;
+        let listed = hosted.undecided(&led, now, 60_000 * 51);
+        let ids: Vec<_> = listed.iter().map(|(one, _)| one.transaction.0).collect();
+        let expected: Vec<_> = (0..50).chain(100..150).collect();
+        assert_eq!(ids, expected);
+        assert_eq!((listed[0].1, listed[99].1), (now, 51 * 60_000));
+        assert_eq!(
+            hosted.undecided(&led, now, now - 1).len(),
+            1,
+            "younger ones are left out"
+        );
+    }
+
+    #[test]
+    fn a_list_of_undecided_transactions_fits_into_a_message() {
+        let hosted = Hosted::default();
+        hosted.serve(machine(0, 0..40, limits::MAX_KEY_BYTES).reader());
+        let listed = hosted.undecided(&[shard(0)], 60_000_000, 1);
+        let one = limits::MAX_BATCH_ITEMS * limits::MAX_KEY_BYTES;
+        assert_eq!(listed.len(), limits::MAX_BATCH_BYTES / one);
+    }
+}

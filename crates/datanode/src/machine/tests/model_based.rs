@@ -110,7 +110,7 @@ impl Model {
                 value,
                 request,
                 condition,
-            } => self.write(key, Some(value), request, condition),
+            } => self.write(key, Some(&value), request, condition),
             Command::Delete {
                 key,
                 request,
@@ -147,7 +147,7 @@ impl Model {
     fn write(
         &mut self,
         key: Key,
-        value: Option<Bytes>,
+        value: Option<&Bytes>,
         request: RequestId,
         condition: Condition,
     ) -> Outcome {
@@ -171,8 +171,8 @@ impl Model {
             self.end(request, Ended::ConditionFailed(version));
             return condition_failed(version);
         }
-        if let Some(value) = value.clone() {
-            self.set(key, value, None);
+        if let Some(value) = value {
+            self.set(key, value.clone(), None);
         } else {
             let last = self.items.get(&key).map(|item| item.2.next());
             let timestamp = Timestamp::from_millis(self.now).max(last.unwrap_or_default());
@@ -208,10 +208,9 @@ impl Model {
             return doubled;
         }
         match self.look(identity) {
-            Seen::Expired => return EXPIRED,
             Seen::Ended(Ended::Transaction(outcome)) => return outcome,
             // The same id was prepared, which no router does.
-            Seen::Ended(_) => return EXPIRED,
+            Seen::Ended(_) | Seen::Expired => return EXPIRED,
             Seen::New if self.sealed => return SEALED,
             Seen::New => {}
         }
@@ -285,9 +284,10 @@ impl Model {
             return state(TransactionState::Prepared);
         }
         let committed = |committed| {
-            state(match committed {
-                true => TransactionState::Committed,
-                false => TransactionState::Cancelled,
+            state(if committed {
+                TransactionState::Committed
+            } else {
+                TransactionState::Cancelled
             })
         };
         match self.look(RequestId::of_transaction(timestamp.millis(), id)) {

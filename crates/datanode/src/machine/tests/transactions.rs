@@ -12,8 +12,8 @@ const FAILED: Option<Objection> = Some(Objection::ConditionFailed);
 const CONFLICTING: Option<Objection> = Some(Objection::TransactionConflict);
 const INVALID: Option<Objection> = Some(Objection::Invalid);
 
-fn too_old(timestamp: Timestamp) -> Option<Objection> {
-    Some(Objection::TimestampTooOld(timestamp))
+fn too_old(timestamp: Timestamp) -> Objection {
+    Objection::TimestampTooOld(timestamp)
 }
 
 /// What a reader can see of keys, and what stays in the store.
@@ -205,7 +205,7 @@ pub(super) fn an_objection_to_one_item_keeps_all_of_them_free() {
         ("late", "x", Condition::NotExists),
     ]);
     let outcome = replica.one(prepare(1, TS, mixed[..4].to_vec()));
-    let late = too_old(at(NOW + 20, 0));
+    let late = Some(too_old(at(NOW + 20, 0)));
     assert_eq!(outcome, rejected(&[None, late, CONFLICTING, FAILED]));
     let outcome = replica.one(prepare(1, TS, mixed[4..].to_vec()));
     assert_eq!(
@@ -245,9 +245,9 @@ fn a_timestamp_must_be_above_that_of_the_item_and_of_every_delete() {
     let deleted = replica.machine.meta().max_delete_timestamp;
     assert_eq!(deleted, TS.next());
     let attempt = |id, ts| prepare(id, ts, puts(&[("a", "x"), ("b", "x"), ("never", "x")]));
-    let expected = rejected(&[too_old(TS), too_old(deleted), too_old(deleted)]);
+    let expected = rejected(&[TS, deleted, deleted].map(|ts| Some(too_old(ts))));
     assert_eq!(replica.one(attempt(1, TS)), expected);
-    let expected = rejected(&[None, too_old(deleted), too_old(deleted)]);
+    let expected = rejected(&[None, Some(too_old(deleted)), Some(too_old(deleted))]);
     assert_eq!(replica.one(attempt(2, deleted)), expected);
     assert_eq!(replica.one(attempt(3, deleted.next())), Outcome::Prepared);
 }
@@ -321,12 +321,12 @@ pub(super) fn a_prepare_that_comes_after_its_cancellation_is_refused() {
             replica.one(attempt.clone());
         }
         assert_eq!(replica.one(decide(1, TS, false)), Outcome::Decided);
-        let refused = rejected(&[too_old(TS); 2]);
+        let refused = rejected(&[Some(too_old(TS)); 2]);
         assert_eq!(replica.one(attempt.clone()), refused);
         replica.restart();
         assert_eq!(replica.one(attempt.clone()), refused);
         replica.now_millis = NOW + 20 + WINDOW;
-        let window = too_old(at(NOW + 20, 0));
+        let window = Some(too_old(at(NOW + 20, 0)));
         assert_eq!(
             replica.one(attempt),
             rejected(&[window; 2]),
@@ -348,7 +348,7 @@ fn a_decision_without_a_timestamp_goes_by_that_of_the_prepare() {
     let attempt = prepare(1, TS, puts(&[("a", "x")]));
     replica.one(attempt.clone());
     replica.one(decide(1, Timestamp::ZERO, false));
-    assert_eq!(replica.one(attempt), rejected(&[too_old(TS)]));
+    assert_eq!(replica.one(attempt), rejected(&[Some(too_old(TS))]));
     let before = replica.machine.window.len();
     replica.one(decide(2, Timestamp::ZERO, false));
     assert_eq!(
