@@ -50,7 +50,8 @@
 //!
 //! * What an inquiry is told comes from the record and the window alone. So the end of a transaction is known for
 //!   [`model::limits::REQUEST_WINDOW_MILLIS`] from its timestamp on, by the clocks of the shard's leaders, and less if the
-//!   shard ends more than [`model::limits::REQUEST_WINDOW_ENTRIES`] writes in that time. An item's timestamp is no evidence:
+//!   shard ends more than [`model::limits::REQUEST_WINDOW_ENTRIES`] writes in that time; of one that is decided later than that
+//!   it is not known at all. The ledger keeps the decision for as long as any shard may ask; this is for when the ledger is lost. An item's timestamp is no evidence:
 //!   clocks of two routers may give two transactions, or a plain write, the same one.
 //! * An objection because of an intent comes before all others, and one because of a condition before one because of the
 //!   timestamp: only an item without intent has a state that is anybody's.

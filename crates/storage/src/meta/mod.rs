@@ -193,7 +193,7 @@ record!(RequestBlock, "request", 2);
 record!(PreparedRecord, "prepared transaction", 1);
 
 pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Bytes {
-    let mut buffer = Vec::with_capacity(128);
+    let mut buffer = Vec::with_capacity(320);
     buffer.push(format);
     // Serialising plain structs into a growing vector has no failing case.
     postcard::to_extend(value, buffer)

@@ -208,9 +208,9 @@ impl Model {
             return doubled;
         }
         match self.look(identity) {
+            Seen::Expired => return EXPIRED,
             Seen::Ended(Ended::Transaction(outcome)) => return outcome,
-            // The same id was prepared, which no router does.
-            Seen::Ended(_) | Seen::Expired => return EXPIRED,
+            Seen::Ended(other) => panic!("{other:?}"),
             Seen::New if self.sealed => return SEALED,
             Seen::New => {}
         }

@@ -500,6 +500,9 @@ fn a_transaction_in_one_shard_writes_all_or_nothing() {
         at(NOW, 1),
         "above the one before"
     );
+    let known = |replica: &mut Replica, id| replica.one(inquire(id, at(NOW, 0)));
+    assert_eq!(known(&mut replica, 2), state(TransactionState::Cancelled));
+    assert_eq!(known(&mut replica, 3), state(TransactionState::Committed));
 }
 
 /// The answer was lost, or the leader died: the same transaction comes again, at once or late.
