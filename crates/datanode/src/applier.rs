@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::{Error, Reason};
-use model::{Key, NodeId, ShardId};
+use environment::Clock;
+use model::{Lsn, NodeId, ShardId};
 use raft::{Entry, Index, Membership, Term};
 use storage::state::StateStore;
 
-use crate::hosted::{Checkpoint, Hosted, read_answer};
+use crate::hosted::{Checkpoint, Hosted, read_answer, transact_read_answer};
 use crate::machine::{self, Machine, Outcome, Refusal};
-use crate::operation::{Answer, Reply};
+use crate::operation::{Answer, Question, Reply};
 use crate::wire;
 use crate::worker::{Answer as Then, Applied, ApplyJob, Input, not_hosted, stopped};
 
@@ -21,6 +22,8 @@ use crate::worker::{Answer as Then, Applied, ApplyJob, Input, not_hosted, stoppe
 pub struct Applier {
     store: Arc<dyn StateStore>,
     hosted: Hosted,
+    /// For how long transactions are undecided, and for nothing else: nothing that is applied depends on a clock.
+    clock: Arc<dyn Clock>,
     machines: HashMap<ShardId, Machine>,
     /// Those whose machine could not go on, and why. What is still queued for them must not see the state that lacks
     /// what came before it: a read behind a write that failed would show the value before that.
@@ -32,10 +35,11 @@ type Replies = Vec<(Index, Vec<Option<Reply>>)>;
 
 impl Applier {
     /// An applier without groups.
-    pub fn new(store: Arc<dyn StateStore>, hosted: Hosted) -> Self {
+    pub fn new(store: Arc<dyn StateStore>, hosted: Hosted, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
             hosted,
+            clock,
             machines: HashMap::new(),
             stopped: HashMap::new(),
         }
@@ -44,7 +48,8 @@ impl Applier {
     /// Does a job; what the worker must know of it comes back.
     pub fn run(&mut self, job: ApplyJob) -> Option<Input> {
         match job {
-            ApplyJob::Open { machine } => {
+            ApplyJob::Open { mut machine } => {
+                machine.begin(self.clock.now().monotonic_millis);
                 self.hosted.serve(machine.reader());
                 self.stopped.remove(&machine.shard());
                 self.machines.insert(machine.shard(), *machine);
@@ -95,6 +100,7 @@ impl Applier {
         leader: Option<NodeId>,
     ) -> Option<Input> {
         let machine = self.machines.get_mut(&shard)?;
+        machine.tell_time(self.clock.now().monotonic_millis);
         let applied = match machine.apply(entries) {
             Ok(applied) => applied,
             Err(broken) => return Some(self.stop(shard, broken.to_string())),
@@ -132,16 +138,20 @@ impl Applier {
         Input::ApplyFailed { shard, detail }
     }
 
-    fn read(&self, shard: ShardId, reads: Vec<(Key, Reply)>, leader: Option<NodeId>) {
-        let reader = self.machines.get(&shard).map(Machine::reader);
-        for (key, reply) in reads {
-            let answer = match &reader {
+    fn read(&self, shard: ShardId, reads: Vec<(Question, Reply)>, leader: Option<NodeId>) {
+        let machine = self.machines.get(&shard);
+        let reader = machine.map(Machine::reader);
+        for (question, reply) in reads {
+            let answer = match machine.zip(reader.as_ref()) {
                 None => Answer::Failed(match self.stopped.get(&shard) {
                     Some(detail) => stopped(detail),
                     None => not_hosted(),
                 }),
-                Some(reader) if reader.sealed() => Answer::Failed(being_deleted()),
-                Some(reader) => read_answer(reader, &key),
+                Some((_, reader)) if reader.sealed() => Answer::Failed(being_deleted()),
+                Some((machine, reader)) => match &question {
+                    Question::Item(key) => read_answer(reader, key),
+                    Question::Items(keys) => transact_read_answer(machine, keys),
+                },
             };
             reply.answer(leader, answer);
         }
@@ -157,6 +167,7 @@ impl Applier {
             answer(None);
             return None;
         };
+        machine.tell_time(self.clock.now().monotonic_millis);
         let installed = storage::snapshot::switch_generation(&*self.store, shard, generation)
             .map_err(|error| error.to_string())
             .and_then(|_| machine.reload().map_err(|error| error.to_string()));
@@ -209,15 +220,34 @@ fn answer(applied: Vec<machine::Applied>, replies: Replies, leader: Option<NodeI
 fn outcome_answer(outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Written { version } => Answer::Applied { version },
-        Outcome::Deleted | Outcome::Sealed => Answer::Applied { version: 0 },
+        Outcome::Deleted | Outcome::Sealed | Outcome::Committed | Outcome::Decided => {
+            Answer::Applied { version: 0 }
+        }
+        Outcome::Prepared => Answer::Prepared,
+        Outcome::Rejected(objections) => Answer::Rejected(objections),
+        Outcome::State(state) => Answer::State(state),
         Outcome::Checkpoint { index, .. } => Answer::Applied { version: index.0 },
         Outcome::Refused(Refusal::Expired) => Answer::Failed(expired()),
         Outcome::Refused(Refusal::Sealed) => Answer::Failed(being_deleted()),
-        Outcome::Refused(Refusal::TransactionConflict) => Answer::Failed(Error::new(
-            Reason::TransactionConflict,
-            "the item is part of a transaction that is not decided yet; retry",
-        )),
+        Outcome::Refused(Refusal::TransactionConflict(transaction)) => {
+            let message = "the item is part of a transaction that is not decided yet; retry";
+            let error = Error::new(Reason::TransactionConflict, message);
+            Answer::Failed(error.with("transaction", transaction))
+        }
+        Outcome::Refused(Refusal::ConditionFailed(version)) => {
+            Answer::Failed(condition_failed(version))
+        }
     }
+}
+
+/// The item was not as the caller wanted it. It is told how it was.
+fn condition_failed(version: Option<Lsn>) -> Error {
+    let failed = |message: String| Error::new(Reason::ConditionFailed, message);
+    let Some(Lsn(version)) = version else {
+        return failed("the condition does not hold: there is no such item".into());
+    };
+    let message = format!("the condition does not hold: the item has version {version}");
+    failed(message).with("version", version)
 }
 
 /// An earlier attempt may have been applied and forgotten since. No further attempt can be.
@@ -240,7 +270,8 @@ pub fn show_stopped(hosted: &Hosted, shard: ShardId, detail: &str) {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use model::{RequestId, TableId};
+    use environment::SystemClock;
+    use model::{Condition, Key, RequestId, TableId};
     use parking_lot::Mutex;
     use raft::EntryKind;
     use storage::state::MemoryStore;
@@ -262,6 +293,10 @@ mod tests {
         }
     }
 
+    fn applier(store: Arc<dyn StateStore>) -> Applier {
+        Applier::new(store, Hosted::default(), Arc::new(SystemClock::default()))
+    }
+
     fn key() -> Key {
         Key::new(Bytes::from_static(b"key")).unwrap()
     }
@@ -275,6 +310,7 @@ mod tests {
                 sequence: index,
                 issued_millis: 0,
             },
+            condition: Condition::Always,
         };
         let batch = CommandBatch {
             now_millis: 0,
@@ -298,7 +334,7 @@ mod tests {
     fn a_read_behind_entries_that_could_not_be_applied_never_sees_the_state_before_them() {
         let memory = MemoryStore::new();
         let store: Arc<dyn StateStore> = Arc::new(memory.clone());
-        let mut applier = Applier::new(store.clone(), Hosted::default());
+        let mut applier = applier(store.clone());
         let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
         applier.run(ApplyJob::Open { machine });
         assert!(matches!(applier.run(put(1)), Some(Input::Applied(_))));
@@ -307,7 +343,10 @@ mod tests {
         let answers = Arc::new(Answers::default());
         let read = || ApplyJob::Reads {
             shard: SHARD,
-            reads: vec![(key(), Reply::new(answers.clone(), 1, false, None))],
+            reads: vec![(
+                Question::Item(key()),
+                Reply::new(answers.clone(), 1, false, None),
+            )],
             leader: None,
         };
         // All of them were queued before the first one failed.

@@ -96,6 +96,10 @@ fn success(result: Result<Success, Error>) -> Answer {
         Ok(Success::Found { value, version }) => Answer::Found { value, version },
         Ok(Success::Absent) => Answer::Absent,
         Ok(Success::Applied { version }) => Answer::Applied { version },
+        Ok(Success::Prepared) => Answer::Prepared,
+        Ok(Success::Rejected(objections)) => Answer::Rejected(objections),
+        Ok(Success::State(state)) => Answer::State(state),
+        Ok(Success::Items(items)) => Answer::Items(items),
         Err(error) => Answer::Failed(error),
     }
 }
@@ -104,5 +108,52 @@ fn not_sent(refused: NotSent) -> Error {
     match refused {
         NotSent::Unreachable | NotSent::TooLate => no_leader(),
         NotSent::Overloaded => overloaded("too much is being handed on to the shard's leader"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::Reason;
+    use bytes::Bytes;
+    use links::{Content, ReadItem};
+    use model::{Objection, Timestamp, TransactionState};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_handed_back_is_the_answer_that_was_given() {
+        let item = |content| ReadItem {
+            content,
+            lsn: 7,
+            locked: true,
+        };
+        let value = Content::Value(Bytes::from_static(b"v"));
+        for given in [
+            Answer::Found {
+                value: Bytes::from_static(b"v"),
+                version: 3,
+            },
+            Answer::Absent,
+            Answer::Applied { version: 4 },
+            Answer::Prepared,
+            Answer::Rejected(vec![
+                None,
+                Some(Objection::ConditionFailed),
+                Some(Objection::TransactionConflict),
+                Some(Objection::TimestampTooOld(Timestamp(9))),
+                Some(Objection::Invalid),
+            ]),
+            Answer::State(TransactionState::Cancelled),
+            Answer::Items(vec![
+                item(None),
+                item(Some(Content::Unchanged)),
+                item(Some(value)),
+            ]),
+            Answer::Failed(Error::new(Reason::ConditionFailed, "no").with("version", 5)),
+        ] {
+            let result = operation::encode_answer(1, Some(NodeId(2)), given.clone());
+            let outcome = Outcome::Answer(result.into());
+            assert_eq!(answer(NodeId(1), true, outcome), (Some(NodeId(2)), given));
+        }
     }
 }

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Error, Reason};
-use model::{Key, ShardId};
+use model::{Key, ShardId, Undecided, limits};
 use parking_lot::{Mutex, RwLock};
 
-use crate::machine::{ReadError, ReadHandle};
+use crate::machine::{Machine, ReadError, ReadHandle};
 use crate::operation::Answer;
 use crate::worker::{not_hosted, stopped};
 
 /// Checkpoints that were asked for are remembered, so many per node.
 const KEPT_CHECKPOINTS: usize = 8192;
+/// Undecided transactions that are listed at once.
+const LISTED_UNDECIDED: usize = 100;
 
 /// Shared by all who serve this node's replicas.
 #[derive(Clone, Default)]
@@ -95,6 +97,60 @@ impl Hosted {
         }
     }
 
+    /// How many transactions are prepared and not decided on these replicas.
+    pub fn undecided_count(&self, shards: &[ShardId]) -> usize {
+        let readers = self.readers(shards);
+        readers.iter().map(ReadHandle::undecided_count).sum()
+    }
+
+    /// The transactions that these replicas hold prepared since that time or longer, by the node's monotonic clock, the oldest
+    /// first, each with its age: not more of them than an answer has room for. Reads from disk.
+    pub fn undecided(
+        &self,
+        shards: &[ShardId],
+        now_millis: u64,
+        after_millis: u64,
+    ) -> Vec<(Undecided, u64)> {
+        let mut old = Vec::new();
+        for reader in self.readers(shards) {
+            let since = reader.undecided_since(now_millis.saturating_sub(after_millis));
+            old.extend(
+                since
+                    .into_iter()
+                    .map(|(since, id)| (since, id, reader.clone())),
+            );
+        }
+        old.sort_by_key(|(since, id, _)| (*since, *id));
+        let mut listed = Vec::new();
+        let mut bytes = 0;
+        for (since, transaction, reader) in old {
+            // Decided meanwhile, or unreadable: then the replica will stop, and says why by itself.
+            let Ok(Some(undecided)) = reader.undecided(transaction) else {
+                continue;
+            };
+            let keys = undecided
+                .participants
+                .iter()
+                .map(|one| one.key.partition.len());
+            bytes += keys.sum::<usize>();
+            if listed.len() == LISTED_UNDECIDED || bytes > limits::MAX_BATCH_BYTES {
+                break;
+            }
+            listed.push((undecided, now_millis.saturating_sub(since)));
+        }
+        listed
+    }
+
+    fn readers(&self, shards: &[ShardId]) -> Vec<ReadHandle> {
+        let replicas = self.shared.replicas.read();
+        let found = shards.iter().filter_map(|shard| replicas.get(shard));
+        let serving = found.filter_map(|replica| match replica {
+            Replica::Serving(reader) => Some(reader.clone()),
+            Replica::Stopped(_) => None,
+        });
+        serving.collect()
+    }
+
     /// Eventual reads since the start.
     pub fn eventual_reads(&self) -> u64 {
         self.shared.eventual_reads.load(Ordering::Relaxed)
@@ -130,10 +186,111 @@ pub fn read_answer(reader: &ReadHandle, key: &Key) -> Answer {
     match reader.get(key) {
         Ok(Some((value, version))) => Answer::Found { value, version },
         Ok(None) => Answer::Absent,
-        Err(ReadError::NotThere(_)) => Answer::Failed(not_hosted()),
-        Err(ReadError::Store(error)) => {
+        Err(error) => Answer::Failed(unreadable(&error)),
+    }
+}
+
+/// What one round of a reading transaction comes to.
+pub fn transact_read_answer(machine: &Machine, keys: &[(Key, u64)]) -> Answer {
+    match machine.transact_read(keys) {
+        Ok(items) => Answer::Items(items),
+        Err(error) => Answer::Failed(unreadable(&error)),
+    }
+}
+
+fn unreadable(error: &ReadError) -> Error {
+    match error {
+        ReadError::NotThere(_) => not_hosted(),
+        ReadError::TooLarge => Error::invalid("keys", format!("{error}: ask for fewer keys")),
+        ReadError::Store(error) => {
             let message = format!("the replica's data can't be read: {error}; others serve");
-            Answer::Failed(Error::new(Reason::Corruption, message))
+            Error::new(Reason::Corruption, message)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use model::{
+        Condition, NodeId, Participant, TableId, Timestamp, TransactionId, TransactionItem,
+    };
+    use raft::{Entry, EntryKind, Index, Term};
+    use storage::state::MemoryStore;
+
+    use super::*;
+    use crate::machine::{Command, CommandBatch};
+
+    fn shard(index: u32) -> ShardId {
+        let table = TableId(1);
+        ShardId { table, index }
+    }
+
+    /// Prepares these transactions, each a minute after the one before it, with one key of that many bytes.
+    fn machine(index: u32, transactions: std::ops::Range<u64>, key_bytes: usize) -> Machine {
+        let store = Arc::new(MemoryStore::new());
+        let mut machine = Machine::create(store, shard(index), vec![NodeId(1)]).unwrap();
+        for (id, index) in transactions.zip(1..) {
+            let mut name = vec![b'k'; key_bytes];
+            name[..8].copy_from_slice(&id.to_be_bytes());
+            let key = Key::new(name.into()).unwrap();
+            let participant = Participant {
+                table: TableId(1),
+                key: key.clone(),
+            };
+            let prepare = Command::Prepare {
+                transaction: TransactionId(id.into()),
+                timestamp: Timestamp::from_millis(id + 1),
+                items: vec![TransactionItem {
+                    key,
+                    value: Bytes::new(),
+                    condition: Condition::Always,
+                }],
+                participants: vec![participant; limits::MAX_BATCH_ITEMS],
+            };
+            let batch = CommandBatch {
+                now_millis: 0,
+                commands: vec![prepare],
+            };
+            let entry = Entry {
+                term: Term(1),
+                index: Index(index),
+                kind: EntryKind::Commands,
+                payload: batch.encode(),
+            };
+            machine.tell_time(id * 60_000);
+            machine.apply(&[entry]).unwrap();
+        }
+        machine
+    }
+
+    #[test]
+    fn the_oldest_undecided_transactions_are_listed_first_and_not_too_many() {
+        let hosted = Hosted::default();
+        hosted.serve(machine(0, 100..200, 100).reader());
+        hosted.serve(machine(1, 0..50, 100).reader());
+        hosted.serve(machine(2, 500..510, 100).reader());
+        let led = [shard(0), shard(1), shard(7)];
+        assert_eq!(hosted.undecided_count(&led), 150);
+        let now = 200 * 60_000;
+        let listed = hosted.undecided(&led, now, 60_000 * 51);
+        let ids: Vec<_> = listed.iter().map(|(one, _)| one.transaction.0).collect();
+        let expected: Vec<_> = (0..50).chain(100..150).collect();
+        assert_eq!(ids, expected);
+        assert_eq!((listed[0].1, listed[99].1), (now, 51 * 60_000));
+        assert_eq!(
+            hosted.undecided(&led, now, now - 1).len(),
+            1,
+            "younger ones are left out"
+        );
+    }
+
+    #[test]
+    fn a_list_of_undecided_transactions_fits_into_a_message() {
+        let hosted = Hosted::default();
+        hosted.serve(machine(0, 0..40, limits::MAX_KEY_BYTES).reader());
+        let listed = hosted.undecided(&[shard(0)], 60_000_000, 1);
+        let one = limits::MAX_BATCH_ITEMS * limits::MAX_KEY_BYTES;
+        assert_eq!(listed.len(), limits::MAX_BATCH_BYTES / one);
     }
 }

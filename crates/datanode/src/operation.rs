@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use api::{Error, Reason, internal};
 use bytes::Bytes;
-use model::{Key, NodeId, RequestId, ShardId};
+use links::ReadItem;
+use model::{
+    Condition, Key, NodeId, Objection, Participant, RequestId, ShardId, Timestamp, TransactionId,
+    TransactionItem, TransactionState, limits,
+};
 
 use crate::admission::Permit;
 
@@ -32,6 +36,8 @@ pub enum Operation {
         value: Bytes,
         /// By which a repetition is recognised.
         request: RequestId,
+        /// Under which it happens.
+        condition: Condition,
     },
     /// Remove an item.
     Delete {
@@ -39,6 +45,8 @@ pub enum Operation {
         key: Key,
         /// By which a repetition is recognised.
         request: RequestId,
+        /// Under which it happens.
+        condition: Condition,
     },
     /// Refuse every write and consistent read from here on.
     Seal,
@@ -47,12 +55,65 @@ pub enum Operation {
         /// By which the hash is asked for later; 0 for the regular comparison.
         verify_id: u64,
     },
+    /// Check, decide and apply a transaction that lies in this shard alone.
+    TransactWrite {
+        /// The transaction.
+        transaction: TransactionId,
+        /// When it was issued, milliseconds since the Unix epoch by its router's clock.
+        issued_millis: u64,
+        /// What it puts.
+        items: Vec<TransactionItem>,
+    },
+    /// The first phase of a transaction.
+    Prepare {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes.
+        timestamp: Timestamp,
+        /// What it puts in this shard.
+        items: Vec<TransactionItem>,
+        /// Everything that it writes.
+        participants: Vec<Participant>,
+    },
+    /// The second phase of a transaction.
+    Decide {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes; [`Timestamp::ZERO`] where it is not known.
+        timestamp: Timestamp,
+        /// Committed or cancelled.
+        commit: bool,
+    },
+    /// What became of a transaction here?
+    Inquire {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes.
+        timestamp: Timestamp,
+    },
+    /// One round of a reading transaction. Linearizable.
+    TransactRead {
+        /// The keys, each with the lsn that the last round has seen; 0 for none.
+        keys: Vec<(Key, u64)>,
+    },
+}
+
+/// What is to be read of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// An item.
+    Item(Key),
+    /// Several at one moment: see [`Operation::TransactRead`].
+    Items(Vec<(Key, u64)>),
 }
 
 impl Operation {
     /// Whether sending it twice could have another effect than sending it once, had it no identity.
     pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Get { .. })
+        !matches!(
+            self,
+            Self::Get { .. } | Self::TransactRead { .. } | Self::Inquire { .. }
+        )
     }
 
     /// Bytes of keys and values.
@@ -60,9 +121,23 @@ impl Operation {
         match self {
             Self::Get { key, .. } | Self::Delete { key, .. } => key.partition.len(),
             Self::Put { key, value, .. } => key.partition.len() + value.len(),
-            Self::Seal | Self::Checkpoint { .. } => 0,
+            Self::TransactWrite { items, .. } => items_bytes(items),
+            Self::Prepare {
+                items,
+                participants,
+                ..
+            } => {
+                let keys = participants.iter().map(|one| one.key.partition.len());
+                items_bytes(items) + keys.sum::<usize>()
+            }
+            Self::TransactRead { keys } => keys.iter().map(|(key, _)| key.partition.len()).sum(),
+            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } | Self::Inquire { .. } => 0,
         }
     }
+}
+
+fn items_bytes(items: &[TransactionItem]) -> usize {
+    items.iter().map(TransactionItem::bytes).sum()
 }
 
 /// How an operation ended.
@@ -82,6 +157,14 @@ pub enum Answer {
         /// Of the item that was written; the index for a checkpoint; else 0.
         version: u64,
     },
+    /// A prepare was accepted, now or before.
+    Prepared,
+    /// A prepare or a transaction in one shard was refused: for each item, in order, what there is against it.
+    Rejected(Vec<Option<Objection>>),
+    /// To an inquiry.
+    State(TransactionState),
+    /// To one round of a reading transaction: one for each key, in order.
+    Items(Vec<ReadItem>),
     /// It was not done, or it is not known whether it was.
     Failed(Error),
 }
@@ -183,16 +266,63 @@ pub fn decode(operation: internal::operation::Kind) -> Result<Operation, Error> 
             key: api::convert::key(put.key)?,
             value: api::convert::value(put.value)?,
             request: identity(put.request_id)?,
+            condition: api::convert::condition(put.condition.as_ref()),
         },
         Kind::Delete(delete) => Operation::Delete {
             key: api::convert::key(delete.key)?,
             request: identity(delete.request_id)?,
+            condition: api::convert::condition(delete.condition.as_ref()),
         },
         Kind::Seal(_) => Operation::Seal,
         Kind::Checkpoint(checkpoint) => Operation::Checkpoint {
             verify_id: checkpoint.verify_id,
         },
+        Kind::TransactWrite(write) => Operation::TransactWrite {
+            transaction: api::convert::transaction_id(&write.transaction)?,
+            issued_millis: write.issued_at_millis,
+            items: decode_items(write.items)?,
+        },
+        Kind::Prepare(prepare) => {
+            api::convert::batch_len("participants", prepare.participants.len())?;
+            let participants = prepare.participants.into_iter().map(TryInto::try_into);
+            Operation::Prepare {
+                transaction: api::convert::transaction_id(&prepare.transaction)?,
+                timestamp: Timestamp(prepare.timestamp),
+                items: decode_items(prepare.items)?,
+                participants: participants.collect::<Result<_, _>>()?,
+            }
+        }
+        Kind::Decide(decide) => Operation::Decide {
+            transaction: api::convert::transaction_id(&decide.transaction)?,
+            timestamp: Timestamp(decide.timestamp),
+            commit: decide.commit,
+        },
+        Kind::Inquire(inquire) => Operation::Inquire {
+            transaction: api::convert::transaction_id(&inquire.transaction)?,
+            timestamp: Timestamp(inquire.timestamp),
+        },
+        Kind::TransactRead(read) => {
+            api::convert::batch_len("keys", read.keys.len())?;
+            let keys = read.keys.into_iter();
+            let keys = keys.map(|one| Ok((api::convert::key(one.key)?, one.known_lsn)));
+            Operation::TransactRead {
+                keys: keys.collect::<Result<_, Error>>()?,
+            }
+        }
     })
+}
+
+fn decode_items(items: Vec<internal::TransactionItem>) -> Result<Vec<TransactionItem>, Error> {
+    api::convert::batch_len("items", items.len())?;
+    let items = items.into_iter().map(TryInto::try_into);
+    let items: Vec<_> = items.collect::<Result<_, _>>()?;
+    let bytes = items_bytes(&items);
+    if bytes > limits::MAX_BATCH_BYTES {
+        let max = limits::MAX_BATCH_BYTES;
+        let message = format!("a transaction has at most {max} bytes, this one has {bytes}");
+        return Err(Error::invalid("items", message));
+    }
+    Ok(items)
 }
 
 /// Writes an operation for the wire, to be handed on.
@@ -207,17 +337,72 @@ pub fn encode(operation: Operation) -> internal::operation::Kind {
             key,
             value,
             request,
+            condition,
         } => Kind::Put(internal::Put {
             key: key.partition,
             value,
             request_id: Some(request.into()),
+            condition: api::convert::condition_message(condition),
         }),
-        Operation::Delete { key, request } => Kind::Delete(internal::Delete {
+        Operation::Delete {
+            key,
+            request,
+            condition,
+        } => Kind::Delete(internal::Delete {
             key: key.partition,
             request_id: Some(request.into()),
+            condition: api::convert::condition_message(condition),
         }),
         Operation::Seal => Kind::Seal(internal::Seal {}),
         Operation::Checkpoint { verify_id } => Kind::Checkpoint(internal::Checkpoint { verify_id }),
+        Operation::TransactWrite {
+            transaction,
+            issued_millis,
+            items,
+        } => Kind::TransactWrite(internal::TransactWrite {
+            transaction: api::convert::transaction_bytes(transaction),
+            issued_at_millis: issued_millis,
+            items: items.into_iter().map(Into::into).collect(),
+        }),
+        Operation::Prepare {
+            transaction,
+            timestamp,
+            items,
+            participants,
+        } => Kind::Prepare(internal::Prepare {
+            transaction: api::convert::transaction_bytes(transaction),
+            timestamp: timestamp.0,
+            items: items.into_iter().map(Into::into).collect(),
+            participants: participants.into_iter().map(Into::into).collect(),
+        }),
+        Operation::Decide {
+            transaction,
+            timestamp,
+            commit,
+        } => Kind::Decide(internal::Decide {
+            transaction: api::convert::transaction_bytes(transaction),
+            timestamp: timestamp.0,
+            commit,
+        }),
+        Operation::Inquire {
+            transaction,
+            timestamp,
+        } => Kind::Inquire(internal::Inquire {
+            transaction: api::convert::transaction_bytes(transaction),
+            timestamp: timestamp.0,
+            ..Default::default()
+        }),
+        Operation::TransactRead { keys } => {
+            let keys = keys
+                .into_iter()
+                .map(|(key, known_lsn)| internal::TransactReadKey {
+                    key: key.partition,
+                    known_lsn,
+                });
+            Kind::TransactRead(internal::TransactRead {
+                keys: keys.collect(),
+            })
+        }
     }
 }
 
@@ -232,6 +417,14 @@ pub fn encode_answer(
         Answer::Found { value, version } => Kind::Found(internal::Found { value, version }),
         Answer::Absent => Kind::Absent(internal::Absent {}),
         Answer::Applied { version } => Kind::Applied(internal::Applied { version }),
+        Answer::Prepared => Kind::Prepared(internal::Prepared {}),
+        Answer::Rejected(objections) => Kind::Rejected(internal::Rejected {
+            objections: objections.into_iter().map(Into::into).collect(),
+        }),
+        Answer::State(state) => Kind::State(state.into()),
+        Answer::Items(items) => Kind::Items(internal::TransactItems {
+            items: items.into_iter().map(Into::into).collect(),
+        }),
         Answer::Failed(error) => Kind::Failure(error.into()),
     };
     internal::OperationResult {
@@ -290,6 +483,13 @@ pub(crate) mod tests {
             client: 2,
             sequence: 3,
         };
+        let condition = Condition::VersionIs(8);
+        let (transaction, timestamp) = (TransactionId(u128::MAX - 1), Timestamp(7));
+        let items = vec![item(b"k", 3), item(b"l", 0)];
+        let participants = [1, 2].map(|table| Participant {
+            table: model::TableId(table),
+            key: key.clone(),
+        });
         for operation in [
             Operation::Get {
                 key: key.clone(),
@@ -299,13 +499,105 @@ pub(crate) mod tests {
                 key: key.clone(),
                 value: Bytes::from_static(b"v"),
                 request,
+                condition,
             },
-            Operation::Delete { key, request },
+            Operation::Delete {
+                key: key.clone(),
+                request,
+                condition,
+            },
             Operation::Seal,
             Operation::Checkpoint { verify_id: 9 },
+            Operation::TransactWrite {
+                transaction,
+                issued_millis: 5,
+                items: items.clone(),
+            },
+            Operation::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants: participants.to_vec(),
+            },
+            Operation::Decide {
+                transaction,
+                timestamp,
+                commit: true,
+            },
+            Operation::Inquire {
+                transaction,
+                timestamp,
+            },
+            Operation::TransactRead {
+                keys: vec![(key.clone(), 0), (key, 9)],
+            },
         ] {
             assert_eq!(decode(encode(operation.clone())), Ok(operation));
         }
+    }
+
+    fn item(key: &'static [u8], len: usize) -> TransactionItem {
+        TransactionItem {
+            key: Key::new(Bytes::from_static(key)).unwrap(),
+            value: Bytes::from(vec![b'v'; len]),
+            condition: Condition::NotExists,
+        }
+    }
+
+    #[test]
+    fn what_exceeds_the_limits_of_a_transaction_is_refused() {
+        let write = |items: Vec<TransactionItem>| {
+            decode(encode(Operation::TransactWrite {
+                transaction: TransactionId(1),
+                issued_millis: 1,
+                items,
+            }))
+        };
+        let refused = |decoded: Result<Operation, Error>| {
+            let error = decoded.unwrap_err();
+            assert_eq!(error.reason, Reason::InvalidRequest);
+            error.metadata["field"].clone()
+        };
+        assert_eq!(refused(write(Vec::new())), "items");
+        assert!(write(vec![item(b"k", 1); limits::MAX_BATCH_ITEMS]).is_ok());
+        assert_eq!(
+            refused(write(vec![item(b"k", 1); limits::MAX_BATCH_ITEMS + 1])),
+            "items"
+        );
+        let large = vec![item(b"k", limits::MAX_VALUE_BYTES); 10];
+        assert!(write(large).is_ok());
+        let larger = vec![item(b"k", limits::MAX_VALUE_BYTES); 11];
+        assert_eq!(refused(write(larger)), "items");
+        let prepare = |count| {
+            let one = Participant {
+                table: model::TableId(1),
+                key: item(b"k", 0).key,
+            };
+            decode(encode(Operation::Prepare {
+                transaction: TransactionId(1),
+                timestamp: Timestamp(1),
+                items: vec![item(b"k", 1)],
+                participants: vec![one; count],
+            }))
+        };
+        assert!(prepare(limits::MAX_BATCH_ITEMS).is_ok());
+        assert_eq!(
+            refused(prepare(limits::MAX_BATCH_ITEMS + 1)),
+            "participants"
+        );
+        assert_eq!(refused(prepare(0)), "participants");
+        let read = |count| {
+            let keys = vec![(item(b"k", 0).key, 0); count];
+            decode(encode(Operation::TransactRead { keys }))
+        };
+        assert!(read(limits::MAX_BATCH_ITEMS).is_ok());
+        assert_eq!(refused(read(limits::MAX_BATCH_ITEMS + 1)), "keys");
+        let short_id = internal::Decide {
+            transaction: Bytes::from_static(&[1; 15]),
+            ..Default::default()
+        };
+        let decoded = decode(internal::operation::Kind::Decide(short_id));
+        assert_eq!(refused(decoded), "transaction");
     }
 
     #[test]

@@ -98,6 +98,24 @@ impl From<internal::TransactItem> for ReadItem {
     }
 }
 
+impl From<ReadItem> for internal::TransactItem {
+    fn from(item: ReadItem) -> Self {
+        let found = item.content.is_some();
+        let unchanged = item.content == Some(Content::Unchanged);
+        let value = match item.content {
+            Some(Content::Value(value)) => value,
+            Some(Content::Unchanged) | None => Bytes::new(),
+        };
+        Self {
+            found,
+            value,
+            lsn: item.lsn,
+            locked: item.locked,
+            unchanged,
+        }
+    }
+}
+
 impl From<internal::OperationResult> for Answer {
     /// A result without content, which only a newer version could send, is taken for an unknown outcome.
     fn from(result: internal::OperationResult) -> Self {

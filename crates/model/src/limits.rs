@@ -53,6 +53,9 @@ pub const MAX_NODE_BYTES: usize = 128 * MIB;
 /// Operations in flight on one shard, beyond which it answers `OVERLOADED`.
 pub const MAX_SHARD_OPERATIONS: usize = 8_192;
 
+/// What a transaction takes at the most: its items, and the keys that it names beside them, with what frames them.
+const MAX_TRANSACTION_BYTES: usize = MAX_BATCH_BYTES + MAX_BATCH_ITEMS * (MAX_KEY_BYTES + 64);
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -61,8 +64,11 @@ const _: () = {
     assert!(MAX_KEY_BYTES + MAX_VALUE_BYTES < MAX_BATCH_BYTES);
     assert!(MAX_KEY_BYTES + MAX_VALUE_BYTES < MAX_ENTRY_BYTES);
     assert!(2 * MAX_BATCH_BYTES <= MAX_MESSAGE_BYTES);
-    // An entry that was filled up to its bound and took one more command fits into a message.
-    assert!(MAX_ENTRY_BYTES + MAX_KEY_BYTES + MAX_VALUE_BYTES < MAX_MESSAGE_BYTES);
+    // An entry that was filled up to its bound and took one more command, be it the largest part of the largest
+    // transaction, fits into a message beside what else may stand in it.
+    assert!(MAX_ENTRY_BYTES + MAX_TRANSACTION_BYTES < MAX_MESSAGE_BYTES / 4 * 3);
+    // One bit for each item of a refused transaction.
+    assert!(MAX_BATCH_ITEMS <= u128::BITS as usize);
     // A write stays known for longer than any caller may go on trying to send it.
     assert!(REQUEST_WINDOW_MILLIS >= MAX_DATA_DEADLINE_MILLIS + MAX_CLOCK_AHEAD_MILLIS);
     assert!(MAX_SHARD_OPERATIONS <= MAX_NODE_OPERATIONS);

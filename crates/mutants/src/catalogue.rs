@@ -254,6 +254,53 @@ catalogue! {
         needs: "a follower that gets a snapshot and is read, or leads, afterwards",
     }
 
+    // Transactions on a shard.
+    TimestampFallsOnDelete "timestamp-falls-on-delete" {
+        mistake: "A delete forgets the timestamp of what it removes, so that a key that is written anew may begin below it.",
+        caught_by: "the timestamp of a key never falls; no transaction takes effect twice",
+        needs: "deletes of items from the future: clocks that go back or differ",
+    }
+    LatePrepareAccepted "late-prepare-accepted" {
+        mistake: "A prepare is accepted whatever its timestamp and whatever has become of its transaction.",
+        caught_by: "no transaction takes effect twice; at rest, no intents",
+        needs: "prepares that arrive after their transaction is finished",
+    }
+    OwnPrepareAConflict "own-prepare-a-conflict" {
+        mistake: "A prepare that comes again is refused because of the intents that it has made itself.",
+        caught_by: "a transaction without competitors commits",
+        needs: "lost answers to prepares, or leaders that fall",
+    }
+    DecideWithoutWindow "decide-without-window" {
+        mistake: "A shard does not remember how a transaction was decided, so that a prepare that comes after the cancellation is accepted.",
+        caught_by: "at rest, no intents",
+        needs: "prepares that arrive after their transaction was cancelled",
+    }
+    CancelLeavesPlaceholder "cancel-leaves-placeholder" {
+        mistake: "A cancelled transaction leaves an item without a value on a key that was absent.",
+        caught_by: "at rest, the store has exactly the items that exist",
+        needs: "cancelled transactions that put new keys",
+    }
+    IntentOverwritten "intent-overwritten" {
+        mistake: "A plain put goes through although a transaction is prepared on the item, and the intent is gone.",
+        caught_by: "strict serializability: a part of a transaction is missing",
+        needs: "plain writes and transactions on the same keys",
+    }
+    PrepareInPart "prepare-in-part" {
+        mistake: "A prepare leaves out the items that there are objections to and is accepted for the rest.",
+        caught_by: "strict serializability: a part of a transaction is missing",
+        needs: "transactions that compete for keys",
+    }
+    IntentsNotInSnapshot "intents-not-in-snapshot" {
+        mistake: "A snapshot is received without the records of prepared transactions, so that their decision finds nothing to do.",
+        caught_by: "replicas are equal at the same index; at rest, no intents",
+        needs: "a follower that gets a snapshot while transactions are prepared",
+    }
+    AbsentWithoutLsn "absent-without-lsn" {
+        mistake: "An absent key always has the same sequence number, whatever it was meanwhile.",
+        caught_by: "strict serializability: a reading transaction sees two states",
+        needs: "transactional reads of keys that come and go",
+    }
+
     // The data node.
     AnswersByIndex "answers-by-index" {
         mistake: "Who waits for an entry gets the answer of whatever was committed at its index, of whatever term.",

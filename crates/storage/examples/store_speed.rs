@@ -19,7 +19,7 @@ use model::{Item, NodeId, RequestId, ShardId, TableId, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use storage::keys::{self, Key};
-use storage::meta::{RequestBlock, ShardMeta};
+use storage::meta::{Remembered, RequestBlock, ShardMeta};
 use storage::snapshot::{create_shard, destroy_shard, verify_shard};
 use storage::state::{Batch, FjallOptions, FjallStore, StateStore};
 
@@ -196,13 +196,13 @@ impl Load {
                 lsn: meta.last_lsn,
                 intent: None,
             };
-            requests.applied.push((
+            requests.remembered.push((
                 RequestId {
                     issued_millis: 1_700_000_000_000,
                     client: 7,
                     sequence: n,
                 },
-                item.lsn,
+                Remembered::Applied(item.lsn),
             ));
             batch.put(keys::item(shard(n), 1, &key(n)), item.encode());
         }

@@ -9,10 +9,10 @@
 //! forgetting of old requests and the removal of their blocks, happens once per *entry*.
 
 use bytes::Bytes;
-use model::{Item, Key, Lsn, RequestId, ShardId, Timestamp};
+use model::{Condition, Item, Key, Lsn, RequestId, ShardId, Timestamp, TransactionId};
 use raft::{Entry, EntryKind, Index};
 use storage::keys;
-use storage::meta::ShardMeta;
+use storage::meta::{Remembered, ShardMeta};
 use storage::state::{Batch, StateStore};
 
 use super::Machine;
@@ -49,6 +49,7 @@ impl Machine {
             window: &mut self.window,
             batch: Batch::new(),
             now_millis: 0,
+            transactions: Vec::new(),
         };
         let mut applied = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -60,7 +61,10 @@ impl Machine {
             return Ok(applied);
         }
         let Step {
-            meta, mut batch, ..
+            meta,
+            mut batch,
+            transactions,
+            ..
         } = step;
         if mutant!(AppliedIndexApart) {
             self.store.write(std::mem::take(&mut batch))?;
@@ -69,26 +73,39 @@ impl Machine {
         self.store.write(batch)?;
         self.meta = meta;
         self.reader.set_sealed(self.meta.sealed);
+        if !transactions.is_empty() {
+            self.reader
+                .transactions_changed(&transactions, self.monotonic_millis);
+        }
         Ok(applied)
     }
 }
 
 /// The state of a shard in the middle of a call of [`Machine::apply`].
-struct Step<'a> {
+pub(super) struct Step<'a> {
     store: &'a dyn StateStore,
-    shard: ShardId,
-    generation: u32,
-    meta: ShardMeta,
-    window: &'a mut RequestWindow,
-    batch: Batch,
+    pub(super) shard: ShardId,
+    pub(super) generation: u32,
+    pub(super) meta: ShardMeta,
+    pub(super) window: &'a mut RequestWindow,
+    pub(super) batch: Batch,
     /// The clock in the current entry.
-    now_millis: u64,
+    pub(super) now_millis: u64,
+    /// Transactions that were prepared (true) or decided, in order: for the memory of what is undecided.
+    pub(super) transactions: Vec<(TransactionId, bool)>,
 }
 
 /// An item as it is stored or about to be.
-struct Stored {
+pub(super) struct Stored {
     encoded: Bytes,
-    item: Item,
+    pub(super) item: Item,
+}
+
+impl Stored {
+    /// The version of the item as readers see it: none if this is the placeholder of a prepared transaction.
+    pub(super) fn version(&self) -> Option<Lsn> {
+        self.item.value.as_ref().map(|_| self.item.lsn)
+    }
 }
 
 impl Step<'_> {
@@ -183,13 +200,18 @@ impl Step<'_> {
                 key,
                 value,
                 request,
+                condition,
             } => match self.admit(request) {
-                Admission::New => self.put(&key, value, request),
+                Admission::New => self.put(&key, value, request, condition),
                 Admission::Repeated(Lsn(version)) => Ok(Outcome::Written { version }),
                 Admission::Refused(refusal) => Ok(Outcome::Refused(refusal)),
             },
-            Command::Delete { key, request } => match self.admit(request) {
-                Admission::New => self.delete(&key, request),
+            Command::Delete {
+                key,
+                request,
+                condition,
+            } => match self.admit(request) {
+                Admission::New => self.delete(&key, request, condition),
                 Admission::Repeated(_) => Ok(Outcome::Deleted),
                 Admission::Refused(refusal) => Ok(Outcome::Refused(refusal)),
             },
@@ -202,6 +224,26 @@ impl Step<'_> {
                 index,
                 content: self.meta.content,
             }),
+            Command::TransactWrite {
+                transaction,
+                issued_millis,
+                items,
+            } => self.transact_write(transaction, issued_millis, items),
+            Command::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants,
+            } => self.prepare(transaction, timestamp, items, participants),
+            Command::Decide {
+                transaction,
+                timestamp,
+                commit,
+            } => self.decide(transaction, timestamp, commit),
+            Command::Inquire {
+                transaction,
+                timestamp,
+            } => self.inquire(transaction, timestamp),
         }
     }
 
@@ -209,24 +251,39 @@ impl Step<'_> {
     /// been applied is never answered as if it had not.
     fn admit(&self, request: RequestId) -> Admission {
         match self.window.look(request, self.now_millis) {
-            Seen::Applied(version) => Admission::Repeated(version),
-            Seen::Expired => Admission::Refused(Refusal::Expired),
+            Seen::Known(Remembered::Applied(version)) => Admission::Repeated(*version),
+            Seen::Known(Remembered::ConditionFailed(version)) => {
+                Admission::Refused(Refusal::ConditionFailed(*version))
+            }
+            // A transaction of the same identity: what became of the write under it nobody knows.
+            Seen::Known(_) | Seen::Expired => Admission::Refused(Refusal::Expired),
             Seen::New if self.meta.sealed => Admission::Refused(Refusal::Sealed),
             Seen::New => Admission::New,
         }
     }
 
-    fn put(&mut self, key: &Key, value: Bytes, request: RequestId) -> Result<Outcome, Broken> {
+    fn put(
+        &mut self,
+        key: &Key,
+        value: Bytes,
+        request: RequestId,
+        condition: Condition,
+    ) -> Result<Outcome, Broken> {
         let at = keys::item(self.shard, self.generation, key);
         let old = self.load(&at)?;
-        if is_locked(old.as_ref()) {
-            return Ok(Outcome::Refused(Refusal::TransactionConflict));
+        if let Some(refusal) = self.refuse(old.as_ref(), condition, request) {
+            return Ok(Outcome::Refused(refusal));
         }
-        let last = old
-            .as_ref()
-            .map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
+        let lsn = self.write(at, old.as_ref(), value);
+        self.window.remember(request, Remembered::Applied(lsn));
+        Ok(Outcome::Written { version: lsn.0 })
+    }
+
+    /// Gives an item a value that takes effect with this entry, and says the version that it got.
+    pub(super) fn write(&mut self, at: Bytes, old: Option<&Stored>, value: Bytes) -> Lsn {
+        let last = old.map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
         let lsn = if mutant!(VersionsRestart) {
-            old.as_ref().map_or(Lsn(1), |old| old.item.lsn.next())
+            old.map_or(Lsn(1), |old| old.item.lsn.next())
         } else {
             self.meta.last_lsn.next()
         };
@@ -237,52 +294,85 @@ impl Step<'_> {
             intent: None,
         };
         self.meta.last_lsn = lsn;
-        self.replace(at, old.as_ref(), Some(new.encode()));
-        self.window.remember(request, lsn);
-        Ok(Outcome::Written { version: lsn.0 })
+        self.replace(at, old, Some(new.encode()));
+        lsn
     }
 
-    fn delete(&mut self, key: &Key, request: RequestId) -> Result<Outcome, Broken> {
+    fn delete(
+        &mut self,
+        key: &Key,
+        request: RequestId,
+        condition: Condition,
+    ) -> Result<Outcome, Broken> {
         let at = keys::item(self.shard, self.generation, key);
         let old = self.load(&at)?;
-        if is_locked(old.as_ref()) {
-            return Ok(Outcome::Refused(Refusal::TransactionConflict));
+        if let Some(refusal) = self.refuse(old.as_ref(), condition, request) {
+            return Ok(Outcome::Refused(refusal));
         }
         // A delete is a write and has a timestamp like one. The item takes it along, so the shard keeps it.
         let last = old
             .as_ref()
             .map_or(Timestamp::ZERO, |old| old.item.timestamp.next());
-        let timestamp = self.now().max(last);
-        self.meta.max_delete_timestamp = self.meta.max_delete_timestamp.max(timestamp);
+        if !mutant!(TimestampFallsOnDelete) {
+            let timestamp = self.now().max(last);
+            self.meta.max_delete_timestamp = self.meta.max_delete_timestamp.max(timestamp);
+        }
         if old.is_some() {
             self.meta.last_lsn = self.meta.last_lsn.next();
-            self.meta.last_delete_lsn = self.meta.last_lsn;
+            self.meta.deletes.note(key.hash(), self.meta.last_lsn);
             let stays = old.as_ref().filter(|_| mutant!(DeleteLeavesPlaceholder));
             let left = stays.map(placeholder);
             self.replace(at, old.as_ref(), left);
         }
         // Remembered even if there was nothing to delete: a duplicate that comes late must not hit a newer value.
-        self.window.remember(request, self.meta.last_lsn);
+        let version = self.meta.last_lsn;
+        self.window.remember(request, Remembered::Applied(version));
         Ok(Outcome::Deleted)
+    }
+
+    /// Why a put or delete may not happen. A prepared transaction comes first: as long as it is not decided, nobody can
+    /// say whether the condition holds.
+    fn refuse(
+        &mut self,
+        old: Option<&Stored>,
+        condition: Condition,
+        request: RequestId,
+    ) -> Option<Refusal> {
+        if let Some(transaction) = locked_by(old)
+            && !mutant!(IntentOverwritten)
+        {
+            return Some(Refusal::TransactionConflict(transaction));
+        }
+        let version = old.and_then(Stored::version);
+        if condition.holds(version.map(|lsn| lsn.0)) {
+            return None;
+        }
+        self.window
+            .remember(request, Remembered::ConditionFailed(version));
+        Some(Refusal::ConditionFailed(version))
     }
 
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.now_millis)
     }
 
-    fn load(&self, at: &[u8]) -> Result<Option<Stored>, Broken> {
-        let encoded = match self.batch.get(at) {
-            Some(changed) => changed.cloned(),
-            None => self.store.get(at)?,
-        };
-        let Some(encoded) = encoded else {
+    /// What is stored under a key, with what the entries of this call have changed.
+    pub(super) fn stored(&self, at: &[u8]) -> Result<Option<Bytes>, Broken> {
+        match self.batch.get(at) {
+            Some(changed) => Ok(changed.cloned()),
+            None => Ok(self.store.get(at)?),
+        }
+    }
+
+    pub(super) fn load(&self, at: &[u8]) -> Result<Option<Stored>, Broken> {
+        let Some(encoded) = self.stored(at)? else {
             return Ok(None);
         };
         let item = Item::decode(&encoded).map_err(|error| damaged(self.shard, &error))?;
         Ok(Some(Stored { encoded, item }))
     }
 
-    fn replace(&mut self, at: Bytes, old: Option<&Stored>, new: Option<Bytes>) {
+    pub(super) fn replace(&mut self, at: Bytes, old: Option<&Stored>, new: Option<Bytes>) {
         let old = old.map(|old| &old.encoded[..]);
         self.meta
             .replace_item(keys::item_part(&at), old, new.as_deref());
@@ -300,8 +390,10 @@ enum Admission {
     Refused(Refusal),
 }
 
-fn is_locked(stored: Option<&Stored>) -> bool {
-    stored.is_some_and(|stored| stored.item.intent.is_some())
+/// The transaction that is prepared on an item.
+pub(super) fn locked_by(stored: Option<&Stored>) -> Option<TransactionId> {
+    let intent = stored.and_then(|stored| stored.item.intent.as_ref());
+    intent.map(|intent| intent.transaction)
 }
 
 /// What no delete of ours leaves behind: the mutant's.

@@ -10,23 +10,30 @@
 //!
 //! # Caveats
 //!
-//! * The order of the variants of [`Command`] is on disk and between nodes. New ones, conditions and
-//!   transactions among them, go at the end.
-//! * Whoever proposes checks keys with [`Key::new`] first. A key that breaks the limits can't be decoded, and what
-//!   can't be decoded stops every replica, as an entry that is committed is never skipped.
+//! * The order of the variants of [`Command`] is on disk and between nodes. New ones go at the end.
+//! * Whoever proposes checks keys with [`Key::new`] first, and the number of a transaction's items. What breaks these
+//!   limits can't be decoded, and what can't be decoded stops every replica, as an entry that is committed is never skipped.
 
 use std::fmt;
 
 use bytes::Bytes;
 use model::key::InvalidKey;
-use model::{Key, RequestId};
+use model::{
+    Condition, Key, Participant, RequestId, TableId, Timestamp, TransactionId, TransactionItem,
+    limits,
+};
 use serde::{Deserialize, Serialize};
 
 /// Number of the encoding, the first byte of every payload.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
-/// Bytes that a command takes in a payload beside its key and value, at the most: tag, lengths and identity.
+/// Bytes that a command takes in a payload beside its keys and values, at the most: tag, lengths, condition and
+/// identity.
 const COMMAND_OVERHEAD: usize = 48;
+/// … and each item of a transaction beside its key and value: lengths and condition.
+const ITEM_OVERHEAD: usize = 20;
+/// … and each participant beside its key: table and lengths.
+const PARTICIPANT_OVERHEAD: usize = 16;
 
 /// One change of a shard, or a question about it, in the order of the shard's log.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +46,8 @@ pub enum Command {
         value: Bytes,
         /// By which the write is known when it comes again.
         request: RequestId,
+        /// Under which it happens.
+        condition: Condition,
     },
     /// Removes a key, if it is there.
     Delete {
@@ -46,6 +55,8 @@ pub enum Command {
         key: Key,
         /// By which the write is known when it comes again.
         request: RequestId,
+        /// Under which it happens.
+        condition: Condition,
     },
     /// Ends all writes, because the table is being deleted. There is no way back.
     Seal,
@@ -53,6 +64,42 @@ pub enum Command {
     Checkpoint {
         /// By which who asked knows the answers; means nothing to the state.
         verify_id: u64,
+    },
+    /// A whole transaction whose keys all lie in this shard: all of its puts, or none.
+    TransactWrite {
+        /// The transaction.
+        transaction: TransactionId,
+        /// When it was issued, milliseconds since the Unix epoch by its router's clock.
+        issued_millis: u64,
+        /// No key twice.
+        items: Vec<TransactionItem>,
+    },
+    /// The first phase of a transaction: an intent on each of these items, or on none.
+    Prepare {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes.
+        timestamp: Timestamp,
+        /// Those of this shard. No key twice.
+        items: Vec<TransactionItem>,
+        /// Everything that it writes, here and elsewhere.
+        participants: Vec<Participant>,
+    },
+    /// The second phase: what was prepared becomes the state, or goes.
+    Decide {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes; [`Timestamp::ZERO`] where it is not known.
+        timestamp: Timestamp,
+        /// Committed or cancelled.
+        commit: bool,
+    },
+    /// Asks what became of a transaction here.
+    Inquire {
+        /// The transaction.
+        transaction: TransactionId,
+        /// Of all its writes.
+        timestamp: Timestamp,
     },
 }
 
@@ -80,6 +127,9 @@ pub enum CommandDecodeError {
     /// A key that no client may have.
     #[error("an entry of commands has an invalid key: {0}")]
     InvalidKey(#[from] InvalidKey),
+    /// A transaction of more items, or of more participants, than any may have.
+    #[error("an entry of commands has a transaction of {0} items")]
+    TooManyItems(usize),
 }
 
 impl Command {
@@ -87,12 +137,29 @@ impl Command {
     /// [`model::limits::MAX_ENTRY_BYTES`].
     pub fn size(&self) -> usize {
         let contents = match self {
-            Self::Put { key, value, .. } => key.partition.len() + key.sort.len() + value.len(),
-            Self::Delete { key, .. } => key.partition.len() + key.sort.len(),
-            Self::Seal | Self::Checkpoint { .. } => 0,
+            Self::Put { key, value, .. } => key_len(key) + value.len(),
+            Self::Delete { key, .. } => key_len(key),
+            Self::TransactWrite { items, .. } => items_len(items),
+            Self::Prepare {
+                items,
+                participants,
+                ..
+            } => {
+                let keys = participants.iter().map(|one| key_len(&one.key));
+                items_len(items) + keys.map(|len| len + PARTICIPANT_OVERHEAD).sum::<usize>()
+            }
+            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } | Self::Inquire { .. } => 0,
         };
         contents + COMMAND_OVERHEAD
     }
+}
+
+fn key_len(key: &Key) -> usize {
+    key.partition.len() + key.sort.len()
+}
+
+fn items_len(items: &[TransactionItem]) -> usize {
+    items.iter().map(|item| item.bytes() + ITEM_OVERHEAD).sum()
 }
 
 /// Shows lengths and hashes only: keys and values are users' data and don't go to logs.
@@ -103,10 +170,47 @@ impl fmt::Debug for Command {
                 key,
                 value,
                 request,
-            } => write!(f, "Put({key:?}, {} B, {request:?})", value.len()),
-            Self::Delete { key, request } => write!(f, "Delete({key:?}, {request:?})"),
+                condition,
+            } => {
+                let len = value.len();
+                write!(f, "Put({key:?}, {len} B, {request:?}, {condition:?})")
+            }
+            Self::Delete {
+                key,
+                request,
+                condition,
+            } => write!(f, "Delete({key:?}, {request:?}, {condition:?})"),
             Self::Seal => f.write_str("Seal"),
             Self::Checkpoint { verify_id } => write!(f, "Checkpoint({verify_id})"),
+            Self::TransactWrite {
+                transaction,
+                issued_millis,
+                items,
+            } => write!(
+                f,
+                "TransactWrite({transaction}, {issued_millis}, {items:?})"
+            ),
+            Self::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants,
+            } => {
+                let count = participants.len();
+                write!(
+                    f,
+                    "Prepare({transaction}, {timestamp}, {items:?} of {count})"
+                )
+            }
+            Self::Decide {
+                transaction,
+                timestamp,
+                commit,
+            } => write!(f, "Decide({transaction}, {timestamp}, commit: {commit})"),
+            Self::Inquire {
+                transaction,
+                timestamp,
+            } => write!(f, "Inquire({transaction}, {timestamp})"),
         }
     }
 }
@@ -163,16 +267,58 @@ enum WireCommand<'a> {
         key: WireKey<'a>,
         value: &'a [u8],
         request: RequestId,
+        condition: Condition,
     },
     Delete {
         #[serde(borrow)]
         key: WireKey<'a>,
         request: RequestId,
+        condition: Condition,
     },
     Seal,
     Checkpoint {
         verify_id: u64,
     },
+    TransactWrite {
+        transaction: TransactionId,
+        issued_millis: u64,
+        #[serde(borrow)]
+        items: Vec<WireItem<'a>>,
+    },
+    Prepare {
+        transaction: TransactionId,
+        timestamp: Timestamp,
+        #[serde(borrow)]
+        items: Vec<WireItem<'a>>,
+        #[serde(borrow)]
+        participants: Vec<WireParticipant<'a>>,
+    },
+    Decide {
+        transaction: TransactionId,
+        timestamp: Timestamp,
+        commit: bool,
+    },
+    Inquire {
+        transaction: TransactionId,
+        timestamp: Timestamp,
+    },
+}
+
+/// [`TransactionItem`].
+#[derive(Deserialize)]
+struct WireItem<'a> {
+    #[serde(borrow)]
+    key: WireKey<'a>,
+    value: &'a [u8],
+    condition: Condition,
+}
+
+/// [`Participant`].
+#[derive(Deserialize)]
+struct WireParticipant<'a> {
+    table: TableId,
+    #[serde(borrow)]
+    key: WireKey<'a>,
 }
 
 /// [`Key`], unchecked.
@@ -183,23 +329,95 @@ struct WireKey<'a> {
 }
 
 impl WireCommand<'_> {
-    fn own(self, payload: &Bytes) -> Result<Command, InvalidKey> {
+    fn own(self, payload: &Bytes) -> Result<Command, CommandDecodeError> {
         Ok(match self {
             Self::Put {
                 key,
                 value,
                 request,
+                condition,
             } => Command::Put {
                 key: key.own(payload)?,
                 value: payload.slice_ref(value),
                 request,
+                condition,
             },
-            Self::Delete { key, request } => Command::Delete {
+            Self::Delete {
+                key,
+                request,
+                condition,
+            } => Command::Delete {
                 key: key.own(payload)?,
                 request,
+                condition,
             },
             Self::Seal => Command::Seal,
             Self::Checkpoint { verify_id } => Command::Checkpoint { verify_id },
+            Self::TransactWrite {
+                transaction,
+                issued_millis,
+                items,
+            } => Command::TransactWrite {
+                transaction,
+                issued_millis,
+                items: own_all(items, |item| item.own(payload))?,
+            },
+            Self::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants,
+            } => Command::Prepare {
+                transaction,
+                timestamp,
+                items: own_all(items, |item| item.own(payload))?,
+                participants: own_all(participants, |one| one.own(payload))?,
+            },
+            Self::Decide {
+                transaction,
+                timestamp,
+                commit,
+            } => Command::Decide {
+                transaction,
+                timestamp,
+                commit,
+            },
+            Self::Inquire {
+                transaction,
+                timestamp,
+            } => Command::Inquire {
+                transaction,
+                timestamp,
+            },
+        })
+    }
+}
+
+fn own_all<W, T>(
+    wire: Vec<W>,
+    own: impl FnMut(W) -> Result<T, InvalidKey>,
+) -> Result<Vec<T>, CommandDecodeError> {
+    if wire.len() > limits::MAX_BATCH_ITEMS {
+        return Err(CommandDecodeError::TooManyItems(wire.len()));
+    }
+    Ok(wire.into_iter().map(own).collect::<Result<_, _>>()?)
+}
+
+impl WireItem<'_> {
+    fn own(self, payload: &Bytes) -> Result<TransactionItem, InvalidKey> {
+        Ok(TransactionItem {
+            key: self.key.own(payload)?,
+            value: payload.slice_ref(self.value),
+            condition: self.condition,
+        })
+    }
+}
+
+impl WireParticipant<'_> {
+    fn own(self, payload: &Bytes) -> Result<Participant, InvalidKey> {
+        Ok(Participant {
+            table: self.table,
+            key: self.key.own(payload)?,
         })
     }
 }
@@ -216,7 +434,6 @@ impl WireKey<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::limits;
     use proptest::prelude::*;
 
     fn bytes(range: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
@@ -237,15 +454,76 @@ mod tests {
 
     fn command() -> impl Strategy<Value = Command> {
         prop_oneof![
-            (key(), bytes(0..200), request()).prop_map(|(key, value, request)| Command::Put {
-                key,
-                value,
-                request
+            (key(), bytes(0..200), request(), condition()).prop_map(
+                |(key, value, request, condition)| Command::Put {
+                    key,
+                    value,
+                    request,
+                    condition,
+                }
+            ),
+            (key(), request(), condition()).prop_map(|(key, request, condition)| {
+                Command::Delete {
+                    key,
+                    request,
+                    condition,
+                }
             }),
-            (key(), request()).prop_map(|(key, request)| Command::Delete { key, request }),
             Just(Command::Seal),
             any::<u64>().prop_map(|verify_id| Command::Checkpoint { verify_id }),
+            (any::<u128>(), any::<u64>(), items()).prop_map(|(id, issued_millis, items)| {
+                Command::TransactWrite {
+                    transaction: TransactionId(id),
+                    issued_millis,
+                    items,
+                }
+            }),
+            (any::<u128>(), any::<u64>(), items(), participants()).prop_map(
+                |(id, timestamp, items, participants)| Command::Prepare {
+                    transaction: TransactionId(id),
+                    timestamp: Timestamp(timestamp),
+                    items,
+                    participants,
+                }
+            ),
+            any::<(u128, u64, bool)>().prop_map(|(id, timestamp, commit)| Command::Decide {
+                transaction: TransactionId(id),
+                timestamp: Timestamp(timestamp),
+                commit,
+            }),
+            any::<(u128, u64)>().prop_map(|(id, timestamp)| Command::Inquire {
+                transaction: TransactionId(id),
+                timestamp: Timestamp(timestamp),
+            }),
         ]
+    }
+
+    fn condition() -> impl Strategy<Value = Condition> {
+        prop_oneof![
+            Just(Condition::Always),
+            Just(Condition::Exists),
+            Just(Condition::NotExists),
+            any::<u64>().prop_map(Condition::VersionIs),
+        ]
+    }
+
+    fn items() -> impl Strategy<Value = Vec<TransactionItem>> {
+        let item = (key(), bytes(0..50), condition());
+        let item = item.prop_map(|(key, value, condition)| TransactionItem {
+            key,
+            value,
+            condition,
+        });
+        proptest::collection::vec(item, 0..5)
+    }
+
+    fn participants() -> impl Strategy<Value = Vec<Participant>> {
+        let one = (any::<u64>(), key());
+        let one = one.prop_map(|(table, key)| Participant {
+            table: TableId(table),
+            key,
+        });
+        proptest::collection::vec(one, 0..5)
     }
 
     fn batch() -> impl Strategy<Value = CommandBatch> {
@@ -293,6 +571,7 @@ mod tests {
             },
             value: Bytes::from_static(value),
             request: REQUEST,
+            condition: Condition::Always,
         }
     }
 
@@ -304,7 +583,19 @@ mod tests {
                 sort: Bytes::from_static(b"s"),
             },
             request: REQUEST,
+            condition: Condition::VersionIs(4),
         };
+        let short = |name: &'static [u8]| Key {
+            partition: Bytes::from_static(name),
+            sort: Bytes::new(),
+        };
+        let items = vec![TransactionItem {
+            key: short(b"i"),
+            value: Bytes::from_static(b"v"),
+            condition: Condition::NotExists,
+        }];
+        let transaction = TransactionId(1);
+        let timestamp = Timestamp(2);
         let batch = CommandBatch {
             now_millis: 300,
             commands: vec![
@@ -312,14 +603,42 @@ mod tests {
                 delete,
                 Command::Seal,
                 Command::Checkpoint { verify_id: 9 },
+                Command::TransactWrite {
+                    transaction,
+                    issued_millis: 3,
+                    items: items.clone(),
+                },
+                Command::Prepare {
+                    transaction,
+                    timestamp,
+                    items,
+                    participants: vec![Participant {
+                        table: TableId(6),
+                        key: short(b"p"),
+                    }],
+                },
+                Command::Decide {
+                    transaction,
+                    timestamp,
+                    commit: true,
+                },
+                Command::Inquire {
+                    transaction,
+                    timestamp,
+                },
             ],
         };
         let pinned = [
-            &[1, 0xac, 2, 4][..], // format, clock, number of commands
-            &[0, 1, b'k', 0, 2, b'v', b'w', 5, 6, 7][..], // put
-            &[1, 1, b'd', 1, b's', 5, 6, 7][..], // delete
+            &[2, 0xac, 2, 8][..], // format, clock, number of commands
+            &[0, 1, b'k', 0, 2, b'v', b'w', 5, 6, 7, 0][..], // put
+            &[1, 1, b'd', 1, b's', 5, 6, 7, 3, 4][..], // delete
             &[2][..],             // seal
             &[3, 9][..],          // checkpoint
+            &[4, 1, 3, 1, 1, b'i', 0, 1, b'v', 2][..], // transaction
+            &[5, 1, 2, 1, 1, b'i', 0, 1, b'v', 2][..], // prepare: the items
+            &[1, 6, 1, b'p', 0][..], // ... and the participants
+            &[6, 1, 2, 1][..],    // decide
+            &[7, 1, 2][..],       // inquire
         ]
         .concat();
         assert_eq!(batch.encode().as_ref(), pinned);
@@ -345,10 +664,11 @@ mod tests {
         let decode = |bytes: &[u8]| CommandBatch::decode(&Bytes::copy_from_slice(bytes));
         assert_eq!(decode(&[]), Err(CommandDecodeError::Empty));
         assert_eq!(
-            decode(&[2, 0, 0]),
-            Err(CommandDecodeError::UnknownFormat(2))
+            decode(&[1, 0, 0]),
+            Err(CommandDecodeError::UnknownFormat(1)),
+            "an older one, without conditions"
         );
-        for malformed in [&[1][..], &[1, 0, 1, 99], &[1, 0, 0, 0]] {
+        for malformed in [&[2][..], &[2, 0, 1, 99], &[2, 0, 0, 0]] {
             let decoded = decode(malformed);
             assert!(
                 matches!(decoded, Err(CommandDecodeError::Malformed(_))),
@@ -377,9 +697,49 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_of_too_many_items_is_refused() {
+        let item = TransactionItem {
+            key: Key::new(Bytes::from_static(b"k")).unwrap(),
+            value: Bytes::new(),
+            condition: Condition::Always,
+        };
+        let decode = |count| {
+            let command = Command::TransactWrite {
+                transaction: TransactionId(1),
+                issued_millis: 0,
+                items: vec![item.clone(); count],
+            };
+            let batch = CommandBatch {
+                now_millis: 1,
+                commands: vec![command],
+            };
+            CommandBatch::decode(&batch.encode()).map(|_| ())
+        };
+        assert_eq!(decode(limits::MAX_BATCH_ITEMS), Ok(()));
+        let more = limits::MAX_BATCH_ITEMS + 1;
+        assert_eq!(decode(more), Err(CommandDecodeError::TooManyItems(more)));
+    }
+
+    #[test]
     fn debug_shows_no_user_data() {
         let shown = format!("{:?}", put(b"secret key", b"secret value"));
         assert!(!shown.contains("secret"), "{shown}");
         assert!(shown.contains("12 B"), "{shown}");
+        let secret = TransactionItem {
+            key: Key::new(Bytes::from_static(b"secret key")).unwrap(),
+            value: Bytes::from_static(b"secret value"),
+            condition: Condition::Always,
+        };
+        let prepare = Command::Prepare {
+            transaction: TransactionId(1),
+            timestamp: Timestamp(1),
+            participants: vec![Participant {
+                table: TableId(1),
+                key: secret.key.clone(),
+            }],
+            items: vec![secret],
+        };
+        let shown = format!("{prepare:?}");
+        assert!(!shown.contains("secret"), "{shown}");
     }
 }

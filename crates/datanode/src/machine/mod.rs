@@ -23,6 +23,7 @@
 //! | [`command`] | what an entry says |
 //! | [`window`] | which writes were applied already, so that none is applied twice |
 //! | [`apply`](Machine::apply) | what each command does |
+//! | [`transact`] | what it is to take part in a transaction |
 //! | [`outcome`] | what becomes of it |
 //! | [`read`] | reading beside the machine |
 //! | [`content`] | comparing replicas by the hashes at their checkpoints |
@@ -47,6 +48,7 @@ pub mod content;
 mod error;
 pub mod outcome;
 pub mod read;
+pub mod transact;
 pub mod window;
 
 #[cfg(test)]
@@ -55,9 +57,9 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{NodeId, ShardId};
+use model::{NodeId, ShardId, TransactionId};
 use storage::keys;
-use storage::meta::{RequestBlock, ShardMeta};
+use storage::meta::{PreparedRecord, RequestBlock, ShardMeta};
 use storage::snapshot::{create_shard, current_generation, load_meta};
 use storage::state::{Batch, StateStore, StateView};
 
@@ -84,6 +86,8 @@ pub struct Machine {
     window: RequestWindow,
     bounds: WindowBounds,
     reader: ReadHandle,
+    /// What the node's clock said last. Nothing of it enters the state.
+    monotonic_millis: u64,
     /// Why nothing is applied any more.
     broken: Option<Broken>,
 }
@@ -133,6 +137,7 @@ impl Machine {
         };
         let window = load_window(&*view, shard, generation, &meta, bounds)?;
         let reader = ReadHandle::new(Arc::clone(&store), shard, generation, meta.sealed);
+        reader.transactions_are(&load_prepared(&*view, shard, generation)?, 0);
         Ok(Some(Self {
             store,
             shard,
@@ -141,6 +146,7 @@ impl Machine {
             window,
             bounds,
             reader,
+            monotonic_millis: 0,
             broken: None,
         }))
     }
@@ -154,12 +160,27 @@ impl Machine {
         let (generation, meta) =
             load_meta(&*view, self.shard)?.ok_or(Broken::NotThere(self.shard))?;
         self.window = load_window(&*view, self.shard, generation, &meta, self.bounds)?;
+        let prepared = load_prepared(&*view, self.shard, generation)?;
+        self.reader
+            .transactions_are(&prepared, self.monotonic_millis);
         self.generation = generation;
         self.meta = meta;
         self.broken = None;
         self.reader.set_sealed(self.meta.sealed);
         self.reader.moved_to(generation);
         Ok(())
+    }
+
+    /// The node begins to take part in the shard with this state. The ages of prepared transactions count from here.
+    pub fn begin(&mut self, monotonic_millis: u64) {
+        self.tell_time(monotonic_millis);
+        self.reader.begin(monotonic_millis);
+    }
+
+    /// What time it is by the node's monotonic clock: for the ages of prepared transactions, and for nothing that is
+    /// state.
+    pub fn tell_time(&mut self, monotonic_millis: u64) {
+        self.monotonic_millis = monotonic_millis;
     }
 
     /// The shard.
@@ -212,4 +233,25 @@ fn load_window(
         }
     }
     Ok(window)
+}
+
+/// The transactions that are prepared, as the stored records have it.
+fn load_prepared(
+    view: &dyn StateView,
+    shard: ShardId,
+    generation: u32,
+) -> Result<Vec<TransactionId>, Broken> {
+    let mut prepared = Vec::new();
+    for entry in view.scan(&keys::prepared(shard, generation)) {
+        let (key, value) = entry?;
+        match keys::Key::decode(&key) {
+            Ok(keys::Key::Prepared { transaction, .. }) => {
+                PreparedRecord::decode(&value).map_err(|error| damaged(shard, &error))?;
+                prepared.push(transaction);
+            }
+            Ok(_) => Err(damaged(shard, &"a key is out of its place"))?,
+            Err(error) => Err(damaged(shard, &error))?,
+        }
+    }
+    Ok(prepared)
 }

@@ -3,6 +3,7 @@
 //! An outcome is the same on every replica, because it follows from the log alone. Only the replica that has a caller
 //! waiting does anything with it.
 
+use model::{Lsn, Objection, TransactionId, TransactionState};
 use raft::{Index, Term};
 use storage::meta::ContentHash;
 
@@ -18,7 +19,7 @@ pub struct Applied {
 }
 
 /// What became of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The key has the value. If the write had been applied before, nothing has changed.
     Written {
@@ -39,6 +40,17 @@ pub enum Outcome {
         /// however many commands stand around the checkpoint.
         content: ContentHash,
     },
+    /// All of a transaction in one shard is applied, by this command or by an earlier one.
+    Committed,
+    /// Every item of the transaction has its intent, by this command or by an earlier one.
+    Prepared,
+    /// The transaction's decision is applied, by this command or by an earlier one.
+    Decided,
+    /// A transaction, or the prepare of one, was refused, and nothing of it is there: for each item, in order, what there is
+    /// against it. Never without any objection.
+    Rejected(Vec<Option<Objection>>),
+    /// What is known of a transaction.
+    State(TransactionState),
     /// Nothing has changed.
     Refused(Refusal),
 }
@@ -50,6 +62,11 @@ pub enum Refusal {
     Expired,
     /// The table is being deleted.
     Sealed,
-    /// A transaction is prepared on the key.
-    TransactionConflict,
+    /// This transaction is prepared on the key. Not remembered: when it is decided, the same write can be applied.
+    TransactionConflict(TransactionId),
+    /// The condition did not hold, at this attempt or at an earlier one: no attempt will be applied.
+    ConditionFailed(
+        /// The version of the item then; `None` if there was none.
+        Option<Lsn>,
+    ),
 }

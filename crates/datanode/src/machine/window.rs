@@ -1,16 +1,19 @@
-//! The memory of a shard for the writes that it has applied.
+//! The memory of a shard for what it was asked to write, and for how that ended.
 //!
 //! A write that is sent again, because its answer was lost or its leader died, must not take effect again. So a
-//! shard remembers the [`RequestId`] of every write that it applies and the version that the write got. That
+//! shard remembers the [`RequestId`] of every write that it applies and the version that the write got. It remembers a
+//! refusal by condition as well: an earlier attempt that is still on its way must not find the condition fulfilled, when
+//! the caller was told that nothing was written. And it remembers how transactions ended, under an identity made of their
+//! id and their time ([`RequestId::of_transaction`]), so that a prepare that comes after the decision is recognised. That
 //! memory is bounded, and everything hangs on what happens at its edge: a write that may have been
 //! forgotten must be refused, never applied. One number, the **floor**, says where the edge is:
 //!
-//! > The window holds every applied write that was issued after the floor, and none that was issued at it or
+//! > The window holds everything that ended and was issued after the floor, and nothing that was issued at it or
 //! > before.
 //!
 //! | issued | remembered | so it is |
 //! |---|---|---|
-//! | after the floor | yes | a repetition: answered with the recorded version |
+//! | after the floor | yes | a repetition: answered as the first time |
 //! | after the floor | no | new: applied |
 //! | at the floor or before | never | expired: refused, because nobody knows |
 //!
@@ -22,12 +25,14 @@
 //!
 //! # On disk
 //!
-//! The writes that one Raft entry applied become one [`RequestBlock`], written in the entry's batch under the entry's
+//! What ended with one Raft entry becomes one [`RequestBlock`], written in the entry's batch under the entry's
 //! index. A block goes when everything in it is forgotten, a few per entry ([`DROPPED_BLOCKS_PER_ENTRY`]), so that no entry
 //! pays for a long silence before it. At a start the window is what the blocks say above the floor.
 //!
 //! # Caveats
 //!
+//! * A write that was refused because a transaction is prepared on its key is not remembered: its issuer sends it again
+//!   under the same identity until the transaction is over.
 //! * Age is measured by the clock that came with the entry, not by the highest clock that the shard has seen. So
 //!   a leader whose clock was far ahead shortens the memory only while it leads, and does not
 //!   make the shard refuse every write until the time that it dreamt of.
@@ -35,8 +40,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Lsn, RequestId, limits};
-use storage::meta::RequestBlock;
+use model::{RequestId, limits};
+use storage::meta::{Remembered, RequestBlock};
 
 /// Forgotten blocks that one entry removes, at the most. More than the one that it may add, so that they get fewer.
 pub const DROPPED_BLOCKS_PER_ENTRY: usize = 32;
@@ -62,11 +67,11 @@ impl Default for WindowBounds {
 
 /// What a window knows of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
-    /// It was never applied.
+pub enum Seen<'a> {
+    /// It has not ended here.
     New,
-    /// It was applied and got this version.
-    Applied(Lsn),
+    /// It has, in this way.
+    Known(&'a Remembered),
     /// It is too old to tell.
     Expired,
 }
@@ -75,14 +80,14 @@ pub enum Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestWindow {
     bounds: WindowBounds,
-    /// Every write that was applied and issued after the floor. Identities sort by issue time first.
-    applied: BTreeMap<RequestId, Lsn>,
+    /// Everything that ended and was issued after the floor. Identities sort by issue time first.
+    known: BTreeMap<RequestId, Remembered>,
     /// What was issued at this or before is forgotten, milliseconds since the Unix epoch. Never falls.
     floor_millis: u64,
     /// The blocks in the store, by the issue time of their newest write; the second is the Raft index.
     blocks: BTreeSet<(u64, u64)>,
-    /// What the current entry has applied.
-    current: Vec<(RequestId, Lsn)>,
+    /// What has ended with the current entry.
+    current: Vec<(RequestId, Remembered)>,
 }
 
 impl RequestWindow {
@@ -90,7 +95,7 @@ impl RequestWindow {
     pub fn new(bounds: WindowBounds) -> Self {
         Self {
             bounds,
-            applied: BTreeMap::new(),
+            known: BTreeMap::new(),
             floor_millis: 0,
             blocks: BTreeSet::new(),
             current: Vec::new(),
@@ -107,10 +112,10 @@ impl RequestWindow {
 
     /// Takes in a stored block. The order of blocks doesn't matter.
     pub fn restore(&mut self, index: u64, block: &RequestBlock) {
-        self.blocks.insert((newest(&block.applied), index));
+        self.blocks.insert((newest(&block.remembered), index));
         let floor = self.floor_millis;
-        let remembered = block.applied.iter().copied();
-        self.applied
+        let remembered = block.remembered.iter().cloned();
+        self.known
             .extend(remembered.filter(|(request, _)| request.issued_millis > floor));
     }
 
@@ -121,12 +126,12 @@ impl RequestWindow {
 
     /// The number of writes that are remembered.
     pub fn len(&self) -> usize {
-        self.applied.len()
+        self.known.len()
     }
 
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.applied.is_empty()
+        self.known.is_empty()
     }
 
     /// The number of blocks in the store, those among them that are yet to be removed.
@@ -138,18 +143,18 @@ impl RequestWindow {
     pub fn begin_entry(&mut self, now_millis: u64) {
         self.current.clear();
         let oldest = self.oldest_known(now_millis);
-        let newest_gone = self.applied.range(..starting_at(oldest)).next_back();
+        let newest_gone = self.known.range(..starting_at(oldest)).next_back();
         if let Some((request, _)) = newest_gone {
             self.forget_through(request.issued_millis);
         }
     }
 
     /// What is known of a write that comes with an entry of this clock.
-    pub fn look(&self, request: RequestId, now_millis: u64) -> Seen {
-        if let Some(version) = self.applied.get(&request)
+    pub fn look(&self, request: RequestId, now_millis: u64) -> Seen<'_> {
+        if let Some(remembered) = self.known.get(&request)
             && !mutant!(RetryAppliedTwice)
         {
-            return Seen::Applied(*version);
+            return Seen::Known(remembered);
         }
         let issued = request.issued_millis;
         if issued <= self.floor_millis || issued < self.oldest_known(now_millis) {
@@ -159,26 +164,32 @@ impl RequestWindow {
         }
     }
 
-    /// Remembers a write that was [`Seen::New`] and is applied now; forgets the oldest ones if there are too many.
-    pub fn remember(&mut self, request: RequestId, version: Lsn) {
-        self.current.push((request, version));
-        self.applied.insert(request, version);
-        while self.applied.len() > self.bounds.entries {
-            let Some((oldest, _)) = self.applied.first_key_value() else {
+    /// The issue time below which everything is [`Seen::Expired`] or known, for an entry of this clock.
+    pub fn oldest_new_millis(&self, now_millis: u64) -> u64 {
+        let above_floor = self.floor_millis.saturating_add(1);
+        above_floor.max(self.oldest_known(now_millis))
+    }
+
+    /// Remembers how something ended that was [`Seen::New`] until now; forgets the oldest ones if there are too many.
+    pub fn remember(&mut self, request: RequestId, ended: Remembered) {
+        self.current.push((request, ended.clone()));
+        self.known.insert(request, ended);
+        while self.known.len() > self.bounds.entries {
+            let Some((oldest, _)) = self.known.first_key_value() else {
                 break;
             };
             self.forget_through(oldest.issued_millis);
         }
     }
 
-    /// Ends an entry: the block to write under its index, if it applied any write.
+    /// Ends an entry: the block to write under its index, if anything ended with it.
     pub fn end_entry(&mut self, index: u64) -> Option<RequestBlock> {
-        let applied = std::mem::take(&mut self.current);
-        if applied.is_empty() {
+        let remembered = std::mem::take(&mut self.current);
+        if remembered.is_empty() {
             return None;
         }
-        self.blocks.insert((newest(&applied), index));
-        Some(RequestBlock { applied })
+        self.blocks.insert((newest(&remembered), index));
+        Some(RequestBlock { remembered })
     }
 
     /// The next blocks to remove from the store, by their indexes: all of what is in them is forgotten.
@@ -204,7 +215,7 @@ impl RequestWindow {
     fn forget_through(&mut self, issued_millis: u64) {
         self.floor_millis = self.floor_millis.max(issued_millis);
         // One by one and not by splitting the map, because in a full window one goes with each that comes.
-        while let Some(oldest) = self.applied.first_entry() {
+        while let Some(oldest) = self.known.first_entry() {
             if oldest.key().issued_millis > self.floor_millis {
                 break;
             }
@@ -222,8 +233,8 @@ fn starting_at(issued_millis: u64) -> RequestId {
     }
 }
 
-fn newest(applied: &[(RequestId, Lsn)]) -> u64 {
-    let issued = applied.iter().map(|(request, _)| request.issued_millis);
+fn newest(remembered: &[(RequestId, Remembered)]) -> u64 {
+    let issued = remembered.iter().map(|(request, _)| request.issued_millis);
     issued.max().unwrap_or(0)
 }
 

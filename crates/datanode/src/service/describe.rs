@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use api::internal::{DescribeRequest, DescribeResponse, QuarantinedReplica, ReplicaStatus as Wire};
+use api::internal::{
+    DescribeRequest, DescribeResponse, QuarantinedReplica, ReplicaStatus as Wire,
+    UndecidedTransaction,
+};
 use api::v1::ReplicaState;
-use model::{ShardId, TableId};
+use model::{ShardId, TableId, Undecided};
 use raft::Role;
 use tokio::sync::oneshot;
 
@@ -43,13 +46,21 @@ impl Service {
         } else {
             self.describe_quarantined(kept_out).await
         };
+        // Whoever leads has applied the decisions that there are; a follower may not have heard of them.
+        let leads = |replica: &&ReplicaStatus| replica.role == Some(Role::Leader);
+        let led: Vec<_> = replicas.iter().filter(leads).map(|r| r.shard).collect();
+        let leader_count = led.len() as u32;
+        let prepared_transactions = self.hosted.undecided_count(&led) as u64;
+        let undecided = match request.undecided_after_millis {
+            0 => Vec::new(),
+            millis => self.describe_undecided(led, millis.into()).await,
+        };
         DescribeResponse {
+            undecided,
+            prepared_transactions,
             node: self.node.0,
             replica_count: replicas.len() as u32,
-            leader_count: replicas
-                .iter()
-                .filter(|r| r.role == Some(Role::Leader))
-                .count() as u32,
+            leader_count,
             items: replicas.iter().map(|replica| replica.items).sum(),
             bytes: replicas.iter().map(|replica| replica.bytes).sum(),
             quarantined,
@@ -90,11 +101,36 @@ impl Service {
         }
     }
 
+    async fn describe_undecided(
+        &self,
+        shards: Vec<ShardId>,
+        after_millis: u64,
+    ) -> Vec<UndecidedTransaction> {
+        let (hosted, now) = (self.hosted.clone(), self.clock.now().monotonic_millis);
+        let listed = move || hosted.undecided(&shards, now, after_millis);
+        match self.offload.run(listed).await {
+            Ok(listed) => listed.into_iter().map(encode_undecided).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "what is undecided can't be described");
+                Vec::new()
+            }
+        }
+    }
+
     fn encode(&self, status: ReplicaStatus) -> Wire {
         Wire {
             sealed: self.hosted.sealed(status.shard),
             ..encode(status)
         }
+    }
+}
+
+fn encode_undecided((undecided, age_millis): (Undecided, u64)) -> UndecidedTransaction {
+    UndecidedTransaction {
+        transaction: api::convert::transaction_bytes(undecided.transaction),
+        timestamp: undecided.timestamp.0,
+        participants: undecided.participants.into_iter().map(Into::into).collect(),
+        age_millis,
     }
 }
 

@@ -258,8 +258,14 @@ impl Stream for Results {
 }
 
 fn result_bytes(result: &OperationResult) -> usize {
+    use internal::operation_result::Kind;
     match &result.kind {
-        Some(internal::operation_result::Kind::Found(found)) => found.value.len() + 64,
+        Some(Kind::Found(found)) => found.value.len() + 64,
+        Some(Kind::Rejected(rejected)) => rejected.objections.len() * 16 + 64,
+        Some(Kind::Items(items)) => {
+            let items = items.items.iter().map(|item| item.value.len() + 32);
+            items.sum::<usize>() + 64
+        }
         _ => 128,
     }
 }
@@ -269,6 +275,19 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    #[test]
+    fn the_values_of_a_reading_transaction_count_in_a_frame() {
+        let item = links::ReadItem {
+            content: Some(links::Content::Value(vec![0; 100_000].into())),
+            lsn: 1,
+            locked: false,
+        };
+        let answer = |count| Answer::Items(vec![item.clone(); count]);
+        let bytes = |count| result_bytes(&operation::encode_answer(1, None, answer(count)));
+        assert!((3_000_000..3_010_000).contains(&bytes(30)), "{}", bytes(30));
+        assert!(bytes(0) > 0);
+    }
 
     #[tokio::test]
     async fn a_caller_that_does_not_fetch_is_listened_to_again_once_it_does() {

@@ -216,7 +216,11 @@ impl Shell {
             running.others.push(starter.start(Apply {
                 name: format!("apply-{number}"),
                 number,
-                applier: Applier::new(parts.store.clone(), parts.hosted.clone()),
+                applier: Applier::new(
+                    parts.store.clone(),
+                    parts.hosted.clone(),
+                    parts.environment.clock.clone(),
+                ),
                 queue: jobs,
                 workers: workers.clone(),
             })?);

@@ -6,7 +6,7 @@ use api::internal::{SnapshotFrame, SnapshotStart, snapshot_frame::Kind};
 use bytes::Bytes;
 use environment::{Environment, Offload};
 use futures::stream;
-use model::{Key, NodeId, RequestId, ShardId, TableId};
+use model::{Condition, Key, NodeId, RequestId, ShardId, TableId};
 use raft::{Entry, EntryKind, Index, Replica, Restored, Term};
 use storage::disk::RealDisk;
 use storage::log::{Log, LogOptions};
@@ -148,6 +148,7 @@ fn entry(index: u64) -> Entry {
             client: 1,
             sequence: index,
         },
+        condition: Condition::Always,
     };
     let batch = CommandBatch {
         now_millis: 1,

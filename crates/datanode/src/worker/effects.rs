@@ -137,7 +137,7 @@ impl Running {
             };
             let reads = reads
                 .into_iter()
-                .map(|read| (read.key, read.waiter.reply))
+                .map(|read| (read.question, read.waiter.reply))
                 .collect();
             let leader = self.leader();
             turn.outputs.apply.push(ApplyJob::Reads {

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use api::{Error, Reason};
-use model::{Key, NodeId, limits};
+use model::{NodeId, limits};
 use raft::{Availability, FollowerProgress, Index, ReadToken, Replica, Role, Term};
 
 use super::input::{Applied, Held};
 use super::log_size::LogSize;
 use crate::machine::{Command, ContentComparison};
-use crate::operation::Reply;
+use crate::operation::{Question, Reply};
 use crate::wire;
 
 /// A group on this node.
@@ -72,7 +72,7 @@ pub(super) struct Waiter {
 
 /// A consistent read.
 pub(super) struct Read {
-    pub(super) key: Key,
+    pub(super) question: Question,
     pub(super) waiter: Waiter,
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{Key, NodeId, ShardId};
+use model::{NodeId, ShardId};
 use raft::{Entry, Fetch, Index, Term};
 use storage::log::Record;
 
 use super::input::Answer;
 use crate::machine::Machine;
-use crate::operation::{Reply, Request};
+use crate::operation::{Question, Reply, Request};
 use crate::wire::PeerMessage;
 
 /// What one turn brought forth. Its parts may be done in any order and at the same time; each part in its own order.
@@ -64,7 +64,7 @@ pub enum ApplyJob {
         /// The group.
         shard: ShardId,
         /// Who asks for what.
-        reads: Vec<(Key, Reply)>,
+        reads: Vec<(Question, Reply)>,
         /// Who leads, for the answers.
         leader: Option<NodeId>,
     },

@@ -1,14 +1,14 @@
 //! What comes of an operation when it reaches the worker: taken on, handed on to the leader, or refused.
 
 use api::{Error, Reason};
-use model::{RequestId, limits};
+use model::limits;
 use raft::Availability;
 
 use super::group::{Group, Proposal, Read, Running, Waiter, no_leader};
 use super::{ApplyJob, Turn, Worker};
 use crate::admission::overloaded;
 use crate::machine::Command;
-use crate::operation::{Operation, Request};
+use crate::operation::{Operation, Question, Request};
 use crate::wire;
 
 impl Worker {
@@ -25,10 +25,7 @@ impl Worker {
             Some(Group::Running(group)) => {
                 if request.deadline_millis <= turn.now.monotonic_millis {
                     request.reply.fail(group.leader(), too_late());
-                } else if matches!(
-                    request.operation,
-                    Operation::Get { consistent, .. } if !consistent || mutant!(ConsistentReadAnywhere)
-                ) {
+                } else if is_read_now(&request.operation) {
                     read_now(group, request, turn);
                 } else if group.is_leader() {
                     turn.touched.insert(request.shard);
@@ -42,11 +39,21 @@ impl Worker {
 }
 
 /// An eventual read that was not answered before it came here.
+fn is_read_now(operation: &Operation) -> bool {
+    match operation {
+        Operation::Get { consistent, .. } => !consistent || mutant!(ConsistentReadAnywhere),
+        Operation::TransactRead { .. } => mutant!(ConsistentReadAnywhere),
+        _ => false,
+    }
+}
+
 fn read_now(group: &Running, request: Request, turn: &mut Turn) {
-    let Operation::Get { key, .. } = request.operation else {
-        return;
+    let question = match request.operation {
+        Operation::Get { key, .. } => Question::Item(key),
+        Operation::TransactRead { keys } => Question::Items(keys),
+        _ => return,
     };
-    let reads = vec![(key, request.reply)];
+    let reads = vec![(question, request.reply)];
     let (shard, leader) = (request.shard, group.leader());
     turn.outputs.apply.push(ApplyJob::Reads {
         shard,
@@ -93,19 +100,72 @@ impl Running {
             deadline_millis: request.deadline_millis,
         };
         let command = match request.operation {
-            Operation::Get { key, .. } => return self.reads.push(Read { key, waiter }),
+            Operation::Get { key, .. } => {
+                let question = Question::Item(key);
+                return self.reads.push(Read { question, waiter });
+            }
+            Operation::TransactRead { keys } => {
+                let question = Question::Items(keys);
+                return self.reads.push(Read { question, waiter });
+            }
             Operation::Put {
                 key,
                 value,
                 request,
+                condition,
             } => Command::Put {
                 key,
                 value,
                 request,
+                condition,
             },
-            Operation::Delete { key, request } => Command::Delete { key, request },
+            Operation::Delete {
+                key,
+                request,
+                condition,
+            } => Command::Delete {
+                key,
+                request,
+                condition,
+            },
             Operation::Seal => Command::Seal,
             Operation::Checkpoint { verify_id } => Command::Checkpoint { verify_id },
+            Operation::TransactWrite {
+                transaction,
+                issued_millis,
+                items,
+            } => Command::TransactWrite {
+                transaction,
+                issued_millis,
+                items,
+            },
+            Operation::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants,
+            } => Command::Prepare {
+                transaction,
+                timestamp,
+                items,
+                participants,
+            },
+            Operation::Decide {
+                transaction,
+                timestamp,
+                commit,
+            } => Command::Decide {
+                transaction,
+                timestamp,
+                commit,
+            },
+            Operation::Inquire {
+                transaction,
+                timestamp,
+            } => Command::Inquire {
+                transaction,
+                timestamp,
+            },
         };
         if let Err(error) = check_issue_time(&command, wall_millis) {
             return waiter.reply.fail(leader, error);
@@ -117,18 +177,27 @@ impl Running {
     }
 }
 
-/// An identity from the future would outlive those of the present in the shard's memory.
+/// An identity from the future would outlive those of the present in the shard's memory, and a timestamp from the future
+/// would keep every other transaction away from the item until then. A decision goes through whatever its
+/// timestamp is: what was prepared must end.
 fn check_issue_time(command: &Command, wall_millis: u64) -> Result<(), Error> {
-    let (Command::Put { request, .. } | Command::Delete { request, .. }) = command else {
-        return Ok(());
+    let (field, issued_millis) = match command {
+        Command::Put { request, .. } | Command::Delete { request, .. } => {
+            ("request_id", request.issued_millis)
+        }
+        Command::TransactWrite { issued_millis, .. } => ("issued_at_millis", *issued_millis),
+        Command::Prepare { timestamp, .. } => ("timestamp", timestamp.millis()),
+        Command::Seal
+        | Command::Checkpoint { .. }
+        | Command::Decide { .. }
+        | Command::Inquire { .. } => return Ok(()),
     };
-    let RequestId { issued_millis, .. } = *request;
     if issued_millis <= wall_millis.saturating_add(limits::MAX_CLOCK_AHEAD_MILLIS) {
         return Ok(());
     }
     let ahead = issued_millis - wall_millis;
     let message = format!("issued {ahead} ms in the future by the leader's clock: set the clocks");
-    Err(Error::invalid("request_id", message))
+    Err(Error::invalid(field, message))
 }
 
 /// This node has no such replica.

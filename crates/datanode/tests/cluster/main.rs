@@ -4,6 +4,7 @@
 mod failures;
 mod store;
 mod support;
+mod transactions;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use api::internal::data_node_client::DataNodeClient;
 use api::internal::operation::Kind as Ask;
 use api::internal::operation_result::Kind as Answer;
-use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put};
+use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put, UndecidedTransaction};
 use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{DeletedRecord, LiveNodeRecord, Record as _};
@@ -244,6 +244,7 @@ impl Cluster {
                 let request = DescribeRequest {
                     table: table.table.id.0,
                     totals_only: true,
+                    undecided_after_millis: 0,
                 };
                 leaders += client
                     .describe(request)
@@ -256,6 +257,36 @@ impl Cluster {
                 return;
             }
             assert!(Instant::now() < deadline, "{leaders} leaders");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What is undecided on any node, and how many transactions the nodes count.
+    pub(crate) async fn undecided(&self) -> (Vec<UndecidedTransaction>, u64) {
+        let (mut undecided, mut count) = (Vec::new(), 0);
+        for node in &self.running {
+            let request = DescribeRequest {
+                totals_only: true,
+                undecided_after_millis: 1,
+                ..DescribeRequest::default()
+            };
+            let described = client(node.address()).await.describe(request).await;
+            let described = described.unwrap().into_inner();
+            undecided.extend(described.undecided);
+            count += described.prepared_transactions;
+        }
+        (undecided, count)
+    }
+
+    /// Waits until so many transactions are listed as undecided.
+    pub(crate) async fn wait_for_undecided(&self, wanted: usize) -> Vec<UndecidedTransaction> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (undecided, count) = self.undecided().await;
+            if undecided.len() == wanted && count == wanted as u64 {
+                return undecided;
+            }
+            assert!(Instant::now() < deadline, "{undecided:?}, {count} counted");
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -341,6 +372,7 @@ pub(crate) fn put(key: &str, value: &str) -> Ask {
             sequence,
             issued_at_millis: now,
         }),
+        condition: None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Every key of the state store, in one place.
 //!
 //! The state store is one ordered map from bytes to bytes ([`crate::state`]). Everything that a node keeps
-//! in it lies under one of the five kinds of key of [`Key`], and nothing else writes a key by hand:
+//! in it lies under one of the six kinds of key of [`Key`], and nothing else writes a key by hand:
 //!
 //! | key | bytes |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | [`Key::Meta`] | shard (12), `01`, generation (4), `00` |
 //! | [`Key::Requests`] | shard (12), `01`, generation (4), `01`, index (8) |
 //! | [`Key::Item`] | shard (12), `01`, generation (4), `02`, key hash (8), length of the partition key (2), partition key, sort key |
+//! | [`Key::Prepared`] | shard (12), `01`, generation (4), `03`, transaction (16) |
 //!
 //! All numbers are big-endian, so that keys sort like the values that they stand for. So a shard is one
 //! contiguous range ([`shard`]), and so is each of its generations, and within a generation the items lie in
@@ -30,9 +31,9 @@
 mod range;
 
 use bytes::Bytes;
-use model::{KeyHash, ShardId, TableId};
+use model::{KeyHash, ShardId, TableId, TransactionId};
 
-pub use range::{KeyRange, generation, hashes, items, replicas, requests, shard};
+pub use range::{KeyRange, generation, hashes, items, prepared, replicas, requests, shard};
 pub(crate) use range::{contents, generations_from};
 
 /// Tag of [`Key::Replica`] behind the node's prefix.
@@ -47,6 +48,8 @@ const KIND_META: u8 = 0;
 const KIND_REQUESTS: u8 = 1;
 /// Kind of [`Key::Item`] behind a generation's prefix.
 const KIND_ITEM: u8 = 2;
+/// Kind of [`Key::Prepared`] behind a generation's prefix.
+const KIND_PREPARED: u8 = 3;
 
 /// Bytes of a shard's prefix.
 const SHARD_LEN: usize = ShardId::ENCODED_LEN;
@@ -105,6 +108,17 @@ pub enum Key {
         /// The item's key. The encoding needs a partition key of less than 64 KiB, which
         /// [`model::Key::new`] guarantees.
         key: model::Key,
+    },
+    /// A transaction that is prepared and not decided: a [`PreparedRecord`](crate::meta::PreparedRecord).
+    ///
+    /// `shard 12, 01, generation 4, 03, transaction 16`
+    Prepared {
+        /// The shard.
+        shard: ShardId,
+        /// The generation.
+        generation: u32,
+        /// The transaction.
+        transaction: TransactionId,
     },
 }
 
@@ -165,6 +179,15 @@ impl Key {
                 generation,
                 key,
             } => item(*shard, *generation, key),
+            Self::Prepared {
+                shard,
+                generation,
+                transaction,
+            } => {
+                let mut bytes = in_generation(*shard, *generation, KIND_PREPARED, 16);
+                bytes.extend_from_slice(&transaction.0.to_be_bytes());
+                bytes.into()
+            }
         }
     }
 
@@ -221,6 +244,14 @@ impl Key {
                     shard,
                     generation,
                     key,
+                })
+            }
+            KIND_PREPARED => {
+                let transaction = TransactionId(u128::from_be_bytes(rest.array()?));
+                rest.end().map(|()| Self::Prepared {
+                    shard,
+                    generation,
+                    transaction,
                 })
             }
             tag => Err(rest.unknown(tag)),

@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use model::{HashRange, ShardId};
 
-use super::{KIND_ITEM, KIND_REQUESTS, NODE, NODE_REPLICA, generation_prefix, in_generation};
+use super::{
+    KIND_ITEM, KIND_PREPARED, KIND_REQUESTS, NODE, NODE_REPLICA, generation_prefix, in_generation,
+};
 
 /// Encoded keys from the first, included, to the last, excluded.
 pub type KeyRange = Range<Vec<u8>>;
@@ -45,9 +47,9 @@ pub(crate) fn generations_from(shard_id: ShardId, generation: u32) -> KeyRange {
 }
 
 /// Everything of a generation that a snapshot carries before [`Key::Meta`](super::Key::Meta): the request
-/// blocks, then the items.
+/// blocks, the items, and the transactions that are prepared on them.
 pub(crate) fn contents(shard: ShardId, generation: u32) -> KeyRange {
-    requests(shard, generation).start..items(shard, generation).end
+    requests(shard, generation).start..prepared(shard, generation).end
 }
 
 /// The items of a generation, in the order of their hashes.
@@ -58,6 +60,11 @@ pub fn items(shard: ShardId, generation: u32) -> KeyRange {
 /// The request blocks of a generation, in the order of their Raft indexes.
 pub fn requests(shard: ShardId, generation: u32) -> KeyRange {
     kind(shard, generation, KIND_REQUESTS)
+}
+
+/// The prepared transactions of a generation, in the order of their ids.
+pub fn prepared(shard: ShardId, generation: u32) -> KeyRange {
+    kind(shard, generation, KIND_PREPARED)
 }
 
 /// The items of a generation whose hashes fall into a range.

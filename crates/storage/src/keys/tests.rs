@@ -42,6 +42,13 @@ fn key() -> impl Strategy<Value = Key> {
                 key,
             }
         }),
+        (shard_id(), generation_number(), any::<u128>()).prop_map(|(shard, generation, id)| {
+            Key::Prepared {
+                shard,
+                generation,
+                transaction: TransactionId(id),
+            }
+        }),
     ]
 }
 
@@ -80,6 +87,14 @@ fn rank(key: &Key) -> impl Ord + use<> {
                 key.sort.clone(),
             ),
         ),
+        Key::Prepared {
+            shard,
+            generation,
+            transaction,
+        } => {
+            let id = Bytes::copy_from_slice(&transaction.0.to_be_bytes());
+            (1, *shard, 1, *generation, (3, 0, 0, id, Bytes::new()))
+        }
     }
 }
 
@@ -136,10 +151,12 @@ proptest! {
         bounds in any::<(u64, u64)>(),
     ) {
         let bytes = key.encode().to_vec();
+        let is_prepared = matches!(key, Key::Prepared { .. });
         let (in_shard, in_generation, is_requests, hash) = match &key {
             Key::Replica(_) => (None, None, false, None),
             Key::Generation(shard) => (Some(*shard), None, false, None),
-            Key::Meta { shard, generation } => (Some(*shard), Some(*generation), false, None),
+            Key::Meta { shard, generation } | Key::Prepared { shard, generation, .. } =>
+                (Some(*shard), Some(*generation), false, None),
             Key::Requests { shard, generation, .. } => (Some(*shard), Some(*generation), true, None),
             Key::Item { shard, generation, key } =>
                 (Some(*shard), Some(*generation), false, Some(key.hash())),
@@ -155,10 +172,14 @@ proptest! {
             this_shard && in_generation.is_some_and(|g| g >= generation)
         );
         prop_assert_eq!(items(shard, generation).contains(&bytes), this_generation && hash.is_some());
+        prop_assert_eq!(
+            prepared(shard, generation).contains(&bytes),
+            this_generation && is_prepared
+        );
         prop_assert_eq!(requests(shard, generation).contains(&bytes), this_generation && is_requests);
         prop_assert_eq!(
             range::contents(shard, generation).contains(&bytes),
-            this_generation && (is_requests || hash.is_some())
+            this_generation && (is_requests || is_prepared || hash.is_some())
         );
         for range in [hash_range, HashRange::ALL] {
             prop_assert_eq!(
@@ -222,6 +243,14 @@ fn the_layout_is_pinned_because_it_is_on_disk() {
         &[&[1, 0, 0, 0, 5, 2], &item_bytes[..]].concat(),
     );
     assert_eq!(item_part(&item(shard, generation, &key)), item_bytes);
+    expect(
+        Key::Prepared {
+            shard,
+            generation,
+            transaction: TransactionId(0x0a0b),
+        },
+        &[&[1, 0, 0, 0, 5, 3], &[0; 14][..], &[0x0a, 0x0b]].concat(),
+    );
     assert_eq!(
         Key::Replica(shard).encode().as_ref(),
         [&[0; 13][..], &prefix].concat()

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`ShardMeta`] | [`Key::Meta`](crate::keys::Key::Meta) | in the batch of every applied Raft entry |
 //! | [`RequestBlock`] | [`Key::Requests`](crate::keys::Key::Requests) | in the batch of the entry whose writes it names |
+//! | [`PreparedRecord`] | [`Key::Prepared`](crate::keys::Key::Prepared) | from the prepare of a transaction to its decision |
 //! | [`ReplicaRecord`] | [`Key::Replica`](crate::keys::Key::Replica) | when a replica is made or destroyed |
 //!
 //! Because `ShardMeta` goes into the same atomic batch as the items, a store never shows an applied index without
@@ -19,12 +20,16 @@
 //!   somebody who makes data collide on purpose.
 
 mod content;
+mod deletes;
+mod remembered;
 
 use bytes::Bytes;
-use model::{Lsn, NodeId, RequestId, TableName, Timestamp};
+use model::{Key, Lsn, NodeId, Participant, RequestId, TableName, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use content::ContentHash;
+pub use deletes::RecentDeletes;
+pub use remembered::{Rejection, Remembered};
 
 /// Bytes that are not a record of a format known here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,10 +59,10 @@ pub struct ShardMeta {
     pub applied_term: u64,
     /// The last sequence number that a change got.
     pub last_lsn: Lsn,
-    /// At or above the timestamp of everything that was deleted, or found absent by a check.
+    /// At or above the timestamp of everything that was deleted, or found absent by a delete.
     pub max_delete_timestamp: Timestamp,
-    /// The sequence number of the last delete: the version of every absent key.
-    pub last_delete_lsn: Lsn,
+    /// The sequence numbers of the last deletes.
+    pub deletes: RecentDeletes,
     /// The highest clock value that an applied command carried, milliseconds since the Unix epoch.
     pub clock_millis: u64,
     /// Writes that were issued before this are not remembered any more, milliseconds since the Unix epoch.
@@ -68,7 +73,7 @@ pub struct ShardMeta {
     pub items: u64,
     /// Bytes of those items: the replicated part of their keys ([`crate::keys::item_part`]) and their encodings.
     pub bytes: u64,
-    /// Hash of those items.
+    /// Hash of those items and of the records of prepared transactions.
     pub content: ContentHash,
     /// The nodes of the shard's Raft group as of `applied_index`.
     pub voters: Vec<NodeId>,
@@ -98,6 +103,17 @@ impl ShardMeta {
         if let Some(new) = new {
             self.items = self.items.wrapping_add(1);
             self.bytes = self.bytes.wrapping_add((key.len() + new.len()) as u64);
+            self.content.add(key, new);
+        }
+    }
+
+    /// Keeps `content` in step with the record of a prepared transaction, which is neither an item nor counted as one: it
+    /// comes with the prepare and goes with the decision. `key` is the [`crate::keys::generation_part`] of its key.
+    pub fn replace_record(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
+        if let Some(old) = old {
+            self.content.remove(key, old);
+        }
+        if let Some(new) = new {
             self.content.add(key, new);
         }
     }
@@ -134,12 +150,23 @@ pub struct ReplicaRecord {
     pub created_millis: u64,
 }
 
-/// The identities of the writes that one Raft entry applied, and the version that each got, so that a write that
-/// is sent again gets the answer of the first time.
+/// The identities of the writes and transactions that ended with one Raft entry, and how, so that what is sent
+/// again gets the answer of the first time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestBlock {
     /// In the order of application.
-    pub applied: Vec<(RequestId, Lsn)>,
+    pub remembered: Vec<(RequestId, Remembered)>,
+}
+
+/// A transaction that is prepared on a shard. Each of its keys has an item with its intent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedRecord {
+    /// Of all its writes.
+    pub timestamp: Timestamp,
+    /// Those of this shard.
+    pub keys: Vec<Key>,
+    /// All that it writes, here and elsewhere: who holds an answer to what became of it.
+    pub participants: Vec<Participant>,
 }
 
 macro_rules! record {
@@ -160,12 +187,13 @@ macro_rules! record {
     };
 }
 
-record!(ShardMeta, "shard", 1);
+record!(ShardMeta, "shard", 2);
 record!(ReplicaRecord, "replica", 2);
-record!(RequestBlock, "request", 1);
+record!(RequestBlock, "request", 2);
+record!(PreparedRecord, "prepared transaction", 1);
 
 pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Bytes {
-    let mut buffer = Vec::with_capacity(128);
+    let mut buffer = Vec::with_capacity(320);
     buffer.push(format);
     // Serialising plain structs into a growing vector has no failing case.
     postcard::to_extend(value, buffer)

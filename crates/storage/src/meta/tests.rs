@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use model::{Objection, TableId};
+
 use super::*;
 
 fn meta() -> ShardMeta {
@@ -10,7 +12,7 @@ fn meta() -> ShardMeta {
         applied_term: 2,
         last_lsn: Lsn(3),
         max_delete_timestamp: Timestamp(4),
-        last_delete_lsn: Lsn(5),
+        deletes: RecentDeletes::default(),
         clock_millis: 6,
         request_floor_millis: 7,
         sealed: true,
@@ -39,7 +41,37 @@ fn requests() -> RequestBlock {
         sequence: 3,
     };
     RequestBlock {
-        applied: vec![(id, Lsn(4))],
+        remembered: vec![
+            (id, Remembered::Applied(Lsn(4))),
+            (id, Remembered::ConditionFailed(None)),
+            (id, Remembered::ConditionFailed(Some(Lsn(5)))),
+            (id, Remembered::Committed),
+            (id, Remembered::Cancelled),
+            (id, Remembered::Rejected(Box::new(rejection()))),
+        ],
+    }
+}
+
+fn rejection() -> Rejection {
+    let conflict = Some(Objection::TransactionConflict);
+    Rejection::of(&[Some(Objection::ConditionFailed), None, conflict])
+}
+
+fn prepared() -> PreparedRecord {
+    let key = |name: &'static [u8]| Key::new(Bytes::from_static(name)).unwrap();
+    PreparedRecord {
+        timestamp: Timestamp(1),
+        keys: vec![key(b"a")],
+        participants: vec![
+            Participant {
+                table: TableId(2),
+                key: key(b"a"),
+            },
+            Participant {
+                table: TableId(3),
+                key: key(b"b"),
+            },
+        ],
     }
 }
 
@@ -47,13 +79,31 @@ fn requests() -> RequestBlock {
 fn the_formats_are_pinned_because_they_are_on_disk() {
     assert_eq!(
         meta().encode().as_ref(),
-        [1, 0xac, 2, 2, 3, 4, 5, 6, 7, 1, 8, 9, 10, 2, 11, 12]
+        [
+            &[2, 0xac, 2, 2, 3, 4][..],
+            &[0; 33][..], // the places of deletes, and what is forgotten
+            &[6, 7, 1, 8, 9, 10, 2, 11, 12][..],
+        ]
+        .concat()
     );
     assert_eq!(
         replica().encode().as_ref(),
         [2, 2, 1, 1, 3, b'a', b'b', b'c', 4, 5, 6, 2]
     );
-    assert_eq!(requests().encode().as_ref(), [1, 1, 1, 2, 3, 4]);
+    let blocks = [
+        &[2, 6][..],
+        &[1, 2, 3, 0, 4][..],
+        &[1, 2, 3, 1, 0][..],
+        &[1, 2, 3, 1, 1, 5][..],
+        &[1, 2, 3, 2][..],
+        &[1, 2, 3, 3][..],
+        &[1, 2, 3, 4, 3, 1, 4][..],
+    ];
+    assert_eq!(requests().encode().as_ref(), blocks.concat());
+    assert_eq!(
+        prepared().encode().as_ref(),
+        [1, 1, 1, 1, b'a', 0, 2, 2, 1, b'a', 0, 3, 1, b'b', 0]
+    );
 }
 
 #[test]
@@ -61,6 +111,10 @@ fn records_survive_their_encoding() {
     assert_eq!(ShardMeta::decode(&meta().encode()), Ok(meta()));
     assert_eq!(ReplicaRecord::decode(&replica().encode()), Ok(replica()));
     assert_eq!(RequestBlock::decode(&requests().encode()), Ok(requests()));
+    assert_eq!(PreparedRecord::decode(&prepared().encode()), Ok(prepared()));
+    let mut deleted = meta();
+    deleted.deletes.note(model::KeyHash(u64::MAX), Lsn(8));
+    assert_eq!(ShardMeta::decode(&deleted.encode()), Ok(deleted));
 }
 
 #[test]
@@ -122,6 +176,7 @@ proptest! {
         let _ = ShardMeta::decode(&bytes).is_ok();
         let _ = ReplicaRecord::decode(&bytes).is_ok();
         let _ = RequestBlock::decode(&bytes).is_ok();
+        let _ = PreparedRecord::decode(&bytes).is_ok();
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //! # What travels
 //!
 //! A [`SnapshotHeader`], then [`SnapshotChunk`]s in order: pairs of key and value, the keys without shard and
-//! generation. First the request blocks, then the items, and as the last pair of the last chunk the
+//! generation. First the request blocks, then the items, then the prepared transactions, and as the last pair of the last chunk the
 //! [`ShardMeta`](crate::meta::ShardMeta), with the Raft group's own configuration in it. Each chunk carries its number, a checksum
 //! and the mark of its snapshot, so that chunks that are lost, repeated, damaged or of another snapshot are refused.
 //!

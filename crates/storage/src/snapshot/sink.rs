@@ -8,7 +8,7 @@ use model::Item;
 use super::generation::{CLEAN_CHUNK, generations, next_generation};
 use super::{SnapshotChunk, SnapshotError, SnapshotHeader, SnapshotTotals};
 use crate::keys::{self, Key};
-use crate::meta::{RequestBlock, ShardMeta};
+use crate::meta::{PreparedRecord, RequestBlock, ShardMeta};
 use crate::state::{Batch, StateStore, delete_range};
 
 /// Bytes of one batch beyond which the next pair goes into another one, so that other shards' writes get their turn.
@@ -176,6 +176,14 @@ impl SnapshotSink {
                     let part = keys::item_part(&key);
                     taken.counted.replace_item(part, None, Some(&value));
                     taken.entries.push((key, value));
+                }
+                Key::Prepared { .. } => {
+                    PreparedRecord::decode(&value).map_err(malformed)?;
+                    let part = keys::generation_part(&key);
+                    taken.counted.replace_record(part, None, Some(&value));
+                    if !mutant!(IntentsNotInSnapshot) {
+                        taken.entries.push((key, value));
+                    }
                 }
                 Key::Replica(_) | Key::Generation(_) => {
                     return Err(SnapshotError::Malformed(

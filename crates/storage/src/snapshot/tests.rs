@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Item, Key as ItemKey, Lsn, NodeId, RequestId, TableId, Timestamp};
+use model::{Item, Key as ItemKey, Lsn, NodeId, RequestId, TableId, Timestamp, TransactionId};
 use proptest::prelude::*;
 
 use super::*;
 use crate::keys::{self, Key};
-use crate::meta::{RequestBlock, ShardMeta};
+use crate::meta::{PreparedRecord, Remembered, RequestBlock, ShardMeta};
 use crate::state::{Batch, FjallOptions, FjallStore, MemoryStore, StateStore, StateView};
 use crate::testing::DyingStore;
 
@@ -63,8 +63,11 @@ fn apply(store: &dyn StateStore, shard: ShardId, entries: std::ops::RangeInclusi
                 client: 1,
                 sequence: n,
             };
-            requests.applied.push((id, meta.last_lsn));
+            requests
+                .remembered
+                .push((id, Remembered::Applied(meta.last_lsn)));
         }
+        prepare_one_and_decide_another(&mut batch, shard, generation, index, &mut meta);
         meta.applied_index = index;
         meta.applied_term = index / 10 + 1;
         meta.voters = vec![NodeId(index), NodeId(index + 1), NodeId(index + 2)];
@@ -76,6 +79,43 @@ fn apply(store: &dyn StateStore, shard: ShardId, entries: std::ops::RangeInclusi
         batch.put(requests_key.encode(), requests.encode());
         batch.put(Key::Meta { shard, generation }.encode(), meta.encode());
         store.write(batch).unwrap();
+    }
+}
+
+fn record_key(shard: ShardId, generation: u32, transaction: u64) -> Bytes {
+    let transaction = TransactionId(transaction.into());
+    let key = Key::Prepared {
+        shard,
+        generation,
+        transaction,
+    };
+    key.encode()
+}
+
+fn record(transaction: u64) -> Bytes {
+    let record = PreparedRecord {
+        timestamp: Timestamp(transaction),
+        keys: vec![key(transaction)],
+        participants: Vec::new(),
+    };
+    record.encode()
+}
+
+/// Every entry prepares a transaction of its number and decides the one of the third entry before it.
+fn prepare_one_and_decide_another(
+    batch: &mut Batch,
+    shard: ShardId,
+    generation: u32,
+    index: u64,
+    meta: &mut ShardMeta,
+) {
+    let at = record_key(shard, generation, index);
+    meta.replace_record(keys::generation_part(&at), None, Some(&record(index)));
+    batch.put(at, record(index));
+    if let Some(decided) = index.checked_sub(3).filter(|decided| *decided > 0) {
+        let at = record_key(shard, generation, decided);
+        meta.replace_record(keys::generation_part(&at), Some(&record(decided)), None);
+        batch.delete(at);
     }
 }
 
@@ -438,19 +478,25 @@ fn chunks_with_other_contents_are_refused() {
         matches!(repeated, SnapshotError::Content { .. }),
         "{repeated}"
     );
-    let replaced = refusal(|chunks| {
-        let n = last(chunks);
-        chunks[n].pairs[0].1 = item(99, 5).encode();
-        let mut totals = SnapshotTotals::default();
-        for (key, value) in chunks.iter().flat_map(|chunk| &chunk.pairs) {
-            totals.count(key, value);
-        }
-        chunks[n].totals = Some(totals);
-    });
-    assert!(
-        matches!(replaced, SnapshotError::Content { .. }),
-        "{replaced}"
-    );
+    // One of an item, one of a prepared transaction, by the kind in the key.
+    let replace = |kind: u8, value: Bytes| {
+        refusal(|chunks| {
+            let n = last(chunks);
+            let mut pairs = chunks.iter_mut().flat_map(|chunk| &mut chunk.pairs);
+            pairs.find(|pair| pair.0[0] == kind).unwrap().1 = value.clone();
+            let mut totals = SnapshotTotals::default();
+            for (key, value) in chunks.iter().flat_map(|chunk| &chunk.pairs) {
+                totals.count(key, value);
+            }
+            chunks[n].totals = Some(totals);
+        })
+    };
+    for replaced in [replace(2, item(99, 5).encode()), replace(3, record(99))] {
+        assert!(
+            matches!(replaced, SnapshotError::Content { .. }),
+            "{replaced}"
+        );
+    }
     for change in [
         |pair: &mut (Bytes, Bytes)| pair.1 = Bytes::from_static(&[1, 9]),
         |pair: &mut (Bytes, Bytes)| pair.0 = Bytes::from_static(&[9]),
@@ -621,6 +667,23 @@ fn verification_finds_what_is_not_what_was_written() {
 }
 
 #[test]
+fn verification_finds_a_missing_record_of_a_prepared_transaction() {
+    let store = MemoryStore::new();
+    apply(&store, SHARD, 1..=8);
+    let verified = || verify_shard(&*store.view(), SHARD).unwrap();
+    let (items, bytes) = (verified().items, verified().bytes);
+    let mut batch = Batch::new();
+    batch.delete(record_key(SHARD, 1, 8));
+    store.write(batch).unwrap();
+    assert!(!verified().agrees());
+    assert_eq!((verified().items, verified().bytes), (items, bytes));
+    let mut batch = Batch::new();
+    batch.put(record_key(SHARD, 1, 8), record(8));
+    store.write(batch).unwrap();
+    assert!(verified().agrees());
+}
+
+#[test]
 fn damaged_pointers_and_metas_are_named() {
     for (damaged, value) in [
         (Key::Generation(SHARD), &[1, 2, 3][..]),
@@ -685,6 +748,10 @@ fn the_mutants_are_noticed() {
     ));
     assert!(is_noticed(
         Mutant::SnapshotForgetsRequests,
+        a_snapshot_carries_the_whole_state_and_nothing_of_the_old_one
+    ));
+    assert!(is_noticed(
+        Mutant::IntentsNotInSnapshot,
         a_snapshot_carries_the_whole_state_and_nothing_of_the_old_one
     ));
 }

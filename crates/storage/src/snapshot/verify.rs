@@ -4,7 +4,7 @@ use model::{Item, ShardId};
 
 use super::{SnapshotError, load_meta};
 use crate::keys::{self, Key};
-use crate::meta::{ContentHash, RequestBlock, ShardMeta};
+use crate::meta::{ContentHash, PreparedRecord, RequestBlock, ShardMeta};
 use crate::state::{StateView, StoreError};
 
 /// What a shard's current generation really contains.
@@ -20,7 +20,7 @@ pub struct Verified {
     pub items: u64,
     /// Bytes of the items found, as [`ShardMeta::bytes`] counts them.
     pub bytes: u64,
-    /// Hash of the items found.
+    /// Hash of the items and of the prepared transactions found.
     pub content: ContentHash,
     /// The hash that the meta has, kept up to date write by write.
     pub stored_content: ContentHash,
@@ -54,6 +54,10 @@ pub fn verify_shard(view: &dyn StateView, shard: ShardId) -> Result<Verified, Sn
             }
             Key::Requests { .. } => {
                 RequestBlock::decode(&value).map_err(|e| damaged(&e))?;
+            }
+            Key::Prepared { .. } => {
+                PreparedRecord::decode(&value).map_err(|e| damaged(&e))?;
+                found.replace_record(keys::generation_part(&key), None, Some(&value));
             }
             Key::Replica(_) | Key::Generation(_) | Key::Meta { .. } => {
                 Err(damaged(&"a key is out of its place"))?;

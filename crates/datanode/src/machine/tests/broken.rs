@@ -73,7 +73,7 @@ fn a_term_that_falls_stops_the_replica() {
 
 #[test]
 fn an_entry_that_cannot_be_decoded_stops_the_replica_and_is_never_skipped() {
-    for payload in [&b""[..], &[9, 0, 0], &[1, 0, 1, 77]] {
+    for payload in [&b""[..], &[9, 0, 0], &[2, 0, 1, 77]] {
         let mut replica = replica();
         let bad = Entry {
             payload: Bytes::from_static(payload),

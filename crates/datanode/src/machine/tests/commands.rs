@@ -1,6 +1,6 @@
 //! What each command does.
 
-use model::{Intent, Lsn, Timestamp, TransactionId, limits};
+use model::{Intent, Lsn, limits};
 
 use super::*;
 
@@ -9,7 +9,6 @@ use super::*;
 pub(super) fn the_example_in_the_documentation_holds() {
     let mut replica = Replica::new();
     replica.machine.apply(&[noop(1, 1)]).unwrap();
-    let at = |millis: u64, counter: u64| Timestamp(Timestamp::from_millis(millis).0 + counter);
     let r = |n| request(900, n);
     let step = |replica: &mut Replica, now, command| {
         replica.now_millis = now;
@@ -46,22 +45,23 @@ fn commands_of_one_entry_see_what_the_earlier_ones_did() {
         put("b", "4", request(NOW, 5)),
         delete("b", request(NOW, 6)),
     ]);
-    let deleted = Outcome::Deleted;
     let expected = [
         written(1),
         written(2),
-        deleted,
+        Outcome::Deleted,
         written(4),
         written(4),
         written(5),
-        deleted,
+        Outcome::Deleted,
     ];
     assert_eq!(outcomes, expected);
     assert_eq!(replica.get("a"), Some(("3".into(), 4)));
     assert_eq!(replica.get("b"), None);
     assert_eq!(replica.machine.meta().items, 1);
     assert_eq!(replica.machine.meta().last_lsn, Lsn(6));
-    assert_eq!(replica.machine.meta().last_delete_lsn, Lsn(6));
+    let deletes = replica.machine.meta().deletes;
+    assert!(!deletes.none_since(key("b").hash(), Lsn(5)));
+    assert!(deletes.none_since(key("b").hash(), Lsn(6)));
 }
 
 #[test]
@@ -113,7 +113,7 @@ pub(super) fn a_version_is_never_used_again_for_a_key() {
 }
 
 #[test]
-fn a_keys_timestamp_never_falls_even_over_a_deletion_and_a_clock_that_goes_back() {
+pub(super) fn a_keys_timestamp_never_falls_even_over_a_deletion_and_a_clock_that_goes_back() {
     let mut replica = Replica::new();
     let mut last = Timestamp::ZERO;
     for (sequence, now) in (0..).zip([NOW, NOW, NOW - 500, NOW + 7, NOW - 100]) {
@@ -167,19 +167,18 @@ fn prepared(value: Option<&'static [u8]>) -> Item {
             transaction: TransactionId(1),
             timestamp: Timestamp::from_millis(NOW + 1),
             value: Bytes::from_static(b"new"),
-            participants: Vec::new(),
         }),
     }
 }
 
 #[test]
-fn a_key_with_an_intent_is_neither_written_nor_deleted() {
+pub(super) fn a_key_with_an_intent_is_neither_written_nor_deleted() {
     for value in [None, Some(&b"old"[..])] {
         let mut replica = Replica::new();
         replica.plant("a", &prepared(value));
         let before = replica.machine.meta().clone();
-        assert_eq!(replica.one(put("a", "1", request(NOW, 1))), CONFLICT);
-        assert_eq!(replica.one(delete("a", request(NOW, 2))), CONFLICT);
+        assert_eq!(replica.one(put("a", "1", request(NOW, 1))), conflict(1));
+        assert_eq!(replica.one(delete("a", request(NOW, 2))), conflict(1));
         let expected = ShardMeta {
             applied_index: before.applied_index + 2,
             applied_term: 1,

@@ -26,8 +26,50 @@ fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         6 => (name(), "[a-z]{0,3}", any_request()).prop_map(|(name, v, r)| put(name, &v, r)),
         3 => (name(), any_request()).prop_map(|(name, request)| delete(name, request)),
+        1 => (name(), "[a-z]{0,3}", any_request(), any_condition())
+            .prop_map(|(name, v, r, condition)| only_if(condition, put(name, &v, r))),
+        1 => (name(), any_request(), any_condition())
+            .prop_map(|(name, request, condition)| only_if(condition, delete(name, request))),
         1 => any::<u64>().prop_map(|verify_id| Command::Checkpoint { verify_id }),
+        2 => (any_transaction(), NOW - 10..NOW + 60, any_items())
+            .prop_map(|((id, _), issued, items)| transact_write(id + (1 << 64), issued, items)),
+        5 => (any_transaction(), any_items())
+            .prop_map(|((id, timestamp), items)| prepare(id, timestamp, items)),
+        4 => (any_transaction(), any::<bool>(), 0..8)
+            .prop_map(|((id, timestamp), commit, unknown)| {
+                let timestamp = if unknown == 0 { Timestamp::ZERO } else { timestamp };
+                decide(id, timestamp, commit)
+            }),
+        1 => any_transaction().prop_map(|(id, timestamp)| inquire(id, timestamp)),
     ]
+}
+
+fn any_condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::Always),
+        Just(Condition::Exists),
+        Just(Condition::NotExists),
+        (0..12_u64).prop_map(Condition::VersionIs),
+    ]
+}
+
+/// Few of them, so that they meet again. No other request has such an identity, and what is prepared is never sent as a
+/// transaction in one shard.
+fn any_transaction() -> impl Strategy<Value = (u128, Timestamp)> {
+    (0..8_u64).prop_map(|n| ((9 << 64) + u128::from(n), at(NOW + n * 19 % 50, n)))
+}
+
+fn any_items() -> impl Strategy<Value = Vec<TransactionItem>> {
+    let name = prop::sample::select(vec!["a", "b", "c", "d"]);
+    let condition = prop_oneof![3 => Just(Condition::Always), 1 => any_condition()];
+    let one = (name, "[a-z]{0,3}", condition);
+    let some = prop::collection::vec(one, 1..4);
+    some.prop_map(|some| {
+        let each = some
+            .iter()
+            .map(|(name, value, c)| (*name, value.as_str(), *c));
+        items(&each.collect::<Vec<_>>())
+    })
 }
 
 /// A log: terms that never fall, clocks that do, now and then a no-op, and perhaps a seal towards the end.

@@ -8,11 +8,15 @@ mod model_based;
 mod noticed;
 mod once;
 mod reads;
+mod transactions;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{Item, Key, NodeId, RequestId, ShardId, TableId};
+use model::{
+    Condition, Item, Key, NodeId, Objection, Participant, RequestId, ShardId, TableId, Timestamp,
+    TransactionId, TransactionItem, TransactionState,
+};
 use raft::{Entry, EntryKind, Index, Term};
 use storage::keys;
 use storage::snapshot::{SnapshotSink, SnapshotSource, switch_generation, verify_shard};
@@ -50,6 +54,7 @@ fn put(name: &str, value: &str, request: RequestId) -> Command {
         key: key(name),
         value: Bytes::copy_from_slice(value.as_bytes()),
         request,
+        condition: Condition::Always,
     }
 }
 
@@ -57,7 +62,88 @@ fn delete(name: &str, request: RequestId) -> Command {
     Command::Delete {
         key: key(name),
         request,
+        condition: Condition::Always,
     }
+}
+
+/// The same put or delete under a condition.
+fn only_if(condition: Condition, command: Command) -> Command {
+    match command {
+        Command::Put {
+            key,
+            value,
+            request,
+            ..
+        } => Command::Put {
+            key,
+            value,
+            request,
+            condition,
+        },
+        Command::Delete { key, request, .. } => Command::Delete {
+            key,
+            request,
+            condition,
+        },
+        other => other,
+    }
+}
+
+fn items(values: &[(&str, &str, Condition)]) -> Vec<TransactionItem> {
+    let items = values
+        .iter()
+        .map(|(name, value, condition)| TransactionItem {
+            key: key(name),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            condition: *condition,
+        });
+    items.collect()
+}
+
+/// Unconditional puts.
+fn puts(values: &[(&str, &str)]) -> Vec<TransactionItem> {
+    let items = values.iter().map(|(k, v)| (*k, *v, Condition::Always));
+    self::items(&items.collect::<Vec<_>>())
+}
+
+/// Of these items and one of another table.
+fn prepare(id: u128, timestamp: Timestamp, items: Vec<TransactionItem>) -> Command {
+    let here = items.iter().map(|item| (SHARD.table, item.key.clone()));
+    let all = here.chain([(TableId(99), key("elsewhere"))]);
+    Command::Prepare {
+        transaction: TransactionId(id),
+        timestamp,
+        participants: all.map(|(table, key)| Participant { table, key }).collect(),
+        items,
+    }
+}
+
+fn decide(id: u128, timestamp: Timestamp, commit: bool) -> Command {
+    Command::Decide {
+        transaction: TransactionId(id),
+        timestamp,
+        commit,
+    }
+}
+
+fn inquire(id: u128, timestamp: Timestamp) -> Command {
+    Command::Inquire {
+        transaction: TransactionId(id),
+        timestamp,
+    }
+}
+
+fn transact_write(id: u128, issued_millis: u64, items: Vec<TransactionItem>) -> Command {
+    Command::TransactWrite {
+        transaction: TransactionId(id),
+        issued_millis,
+        items,
+    }
+}
+
+/// The timestamp of that millisecond and counter.
+fn at(millis: u64, counter: u64) -> Timestamp {
+    Timestamp(Timestamp::from_millis(millis).0 + counter)
 }
 
 fn entry(index: u64, now_millis: u64, commands: Vec<Command>) -> Entry {
@@ -131,7 +217,7 @@ impl Replica {
     fn one(&mut self, command: Command) -> Outcome {
         let outcomes = self.step(vec![command]);
         assert_eq!(outcomes.len(), 1);
-        outcomes[0]
+        outcomes.into_iter().next().unwrap()
     }
 
     /// The process ends and starts again, without the machine losing power.
@@ -142,6 +228,11 @@ impl Replica {
             .unwrap();
         assert_eq!(opened.meta(), self.machine.meta());
         assert_eq!(opened.window, self.machine.window);
+        let undecided = |machine: &Machine| {
+            let since = machine.reader().undecided_since(u64::MAX);
+            since.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(undecided(&opened), undecided(&self.machine));
         self.machine = opened;
     }
 
@@ -191,7 +282,22 @@ impl Replica {
 
 const EXPIRED: Outcome = Outcome::Refused(Refusal::Expired);
 const SEALED: Outcome = Outcome::Refused(Refusal::Sealed);
-const CONFLICT: Outcome = Outcome::Refused(Refusal::TransactionConflict);
+
+fn conflict(id: u128) -> Outcome {
+    Outcome::Refused(Refusal::TransactionConflict(TransactionId(id)))
+}
+
+fn condition_failed(version: Option<u64>) -> Outcome {
+    Outcome::Refused(Refusal::ConditionFailed(version.map(model::Lsn)))
+}
+
+fn rejected(objections: &[Option<Objection>]) -> Outcome {
+    Outcome::Rejected(objections.to_vec())
+}
+
+fn state(state: TransactionState) -> Outcome {
+    Outcome::State(state)
+}
 
 fn written(version: u64) -> Outcome {
     Outcome::Written { version }

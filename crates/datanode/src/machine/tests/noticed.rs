@@ -2,7 +2,7 @@
 
 use mutants::{Mutant, is_noticed};
 
-use super::{NOW, Replica, commands, dump, entry, once, put, reads, request};
+use super::{NOW, Replica, commands, dump, entry, once, put, reads, request, transactions};
 
 #[test]
 fn an_entry_is_one_batch_of_the_store() {
@@ -38,6 +38,46 @@ fn each_of_these_tests_fails_with_its_mutant() {
             the_grouping_of_entries_does_not_show,
         ),
         (
+            Mutant::AbsentWithoutLsn,
+            transactions::an_absent_key_that_was_there_between_two_rounds_has_another_lsn,
+        ),
+        (
+            Mutant::CancelLeavesPlaceholder,
+            transactions::a_cancelled_transaction_leaves_no_trace,
+        ),
+        (
+            Mutant::DecideWithoutWindow,
+            transactions::a_prepare_that_comes_after_its_cancellation_is_refused,
+        ),
+        (
+            Mutant::IntentOverwritten,
+            transactions::nobody_writes_under_a_prepared_transaction,
+        ),
+        (
+            Mutant::IntentOverwritten,
+            commands::a_key_with_an_intent_is_neither_written_nor_deleted,
+        ),
+        (
+            Mutant::IntentsNotInSnapshot,
+            transactions::a_follower_that_took_a_snapshot_carries_out_the_decision,
+        ),
+        (
+            Mutant::LatePrepareAccepted,
+            transactions::a_prepare_that_comes_after_its_commit_is_refused,
+        ),
+        (
+            Mutant::OwnPrepareAConflict,
+            transactions::a_prepare_that_comes_again_is_no_conflict_with_itself,
+        ),
+        (
+            Mutant::PrepareInPart,
+            transactions::an_objection_to_one_item_keeps_all_of_them_free,
+        ),
+        (
+            Mutant::TimestampFallsOnDelete,
+            commands::a_keys_timestamp_never_falls_even_over_a_deletion_and_a_clock_that_goes_back,
+        ),
+        (
             Mutant::DeleteLeavesPlaceholder,
             commands::the_example_in_the_documentation_holds,
         ),
@@ -48,6 +88,10 @@ fn each_of_these_tests_fails_with_its_mutant() {
         (
             Mutant::RetryAppliedTwice,
             once::a_delayed_first_attempt_cannot_land_after_a_later_write,
+        ),
+        (
+            Mutant::RetryAppliedTwice,
+            transactions::a_transaction_in_one_shard_ends_once,
         ),
         (
             Mutant::SealIgnored,

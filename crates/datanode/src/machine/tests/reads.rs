@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use model::{Lsn, Timestamp};
+use model::Lsn;
 use storage::snapshot::{clean_generations, destroy_shard};
 
 use super::*;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use api::Reason;
 use bytes::Bytes;
-use model::{Key, NodeId, RequestId, ShardId, TableId};
+use model::{
+    Condition, Key, NodeId, Participant, RequestId, ShardId, TableId, Timestamp, TransactionId,
+    TransactionItem,
+};
 use raft::{Fetch, Fetched, Replica, Restored, Role, Term};
 use storage::log::{LogEntry, Record};
 use storage::state::{MemoryStore, StateStore};
@@ -21,7 +24,7 @@ use crate::options::Tuning;
 use crate::shell::raft_entry;
 use crate::wire::PeerMessage;
 use crate::worker::{ApplyJob, Held, Input, LogWrite, Outputs, ReplicaStatus, Worker};
-use environment::Now;
+use environment::{Now, SystemClock};
 
 pub(super) const SHARD: ShardId = ShardId {
     table: TableId(1),
@@ -379,7 +382,11 @@ impl Lab {
 impl Node {
     fn new(id: NodeId, voters: &[NodeId], tuning: &Tuning) -> Self {
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-        let mut applier = Applier::new(store.clone(), Hosted::default());
+        let mut applier = Applier::new(
+            store.clone(),
+            Hosted::default(),
+            Arc::new(SystemClock::default()),
+        );
         let machine = Machine::create(store, SHARD, voters.to_vec()).unwrap();
         applier.run(ApplyJob::Open {
             machine: Box::new(machine),
@@ -456,6 +463,7 @@ pub(super) fn put(name: &str, value: &str) -> Operation {
         key: key(name),
         value,
         request: REQUEST,
+        condition: Condition::Always,
     }
 }
 
@@ -463,6 +471,7 @@ pub(super) fn delete(name: &str) -> Operation {
     Operation::Delete {
         key: key(name),
         request: REQUEST,
+        condition: Condition::Always,
     }
 }
 
@@ -470,5 +479,56 @@ pub(super) fn get(name: &str) -> Operation {
     Operation::Get {
         key: key(name),
         consistent: true,
+    }
+}
+
+fn item(name: &str, value: &str) -> TransactionItem {
+    TransactionItem {
+        key: key(name),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        condition: Condition::Always,
+    }
+}
+
+pub(super) fn prepare(id: u128, millis: u64, name: &str, value: &str) -> Operation {
+    Operation::Prepare {
+        transaction: TransactionId(id),
+        timestamp: Timestamp::from_millis(millis),
+        items: vec![item(name, value)],
+        participants: vec![Participant {
+            table: SHARD.table,
+            key: key(name),
+        }],
+    }
+}
+
+pub(super) fn decide(id: u128, millis: u64, commit: bool) -> Operation {
+    Operation::Decide {
+        transaction: TransactionId(id),
+        timestamp: Timestamp::from_millis(millis),
+        commit,
+    }
+}
+
+pub(super) fn inquire(id: u128, millis: u64) -> Operation {
+    Operation::Inquire {
+        transaction: TransactionId(id),
+        timestamp: Timestamp::from_millis(millis),
+    }
+}
+
+pub(super) fn transact_write(id: u128, issued_millis: u64, values: &[(&str, &str)]) -> Operation {
+    let items = values.iter().map(|(name, value)| item(name, value));
+    Operation::TransactWrite {
+        transaction: TransactionId(id),
+        issued_millis,
+        items: items.collect(),
+    }
+}
+
+pub(super) fn transact_read(keys: &[(&str, u64)]) -> Operation {
+    let keys = keys.iter().map(|(name, known)| (key(name), *known));
+    Operation::TransactRead {
+        keys: keys.collect(),
     }
 }

@@ -10,7 +10,9 @@ use api::Reason;
 use model::limits;
 use raft::Role;
 
-use self::lab::{Lab, delete, get, put};
+use model::{Objection, TransactionState};
+
+use self::lab::{Lab, decide, delete, get, inquire, prepare, put, transact_read, transact_write};
 use crate::operation::{Answer, Operation};
 use crate::worker::Input;
 
@@ -361,6 +363,7 @@ fn a_write_from_the_future_is_refused_before_it_is_proposed() {
         key,
         value,
         mut request,
+        condition,
     } = put("a", "1")
     else {
         unreachable!()
@@ -372,6 +375,7 @@ fn a_write_from_the_future_is_refused_before_it_is_proposed() {
             key,
             value,
             request,
+            condition,
         },
     );
     lab.settle();
@@ -473,4 +477,165 @@ fn the_same_inputs_bring_forth_the_same_outputs() {
     };
     let traces: Vec<Arc<str>> = (0..2).map(trace).collect();
     assert!(traces[0] == traces[1], "the traces differ");
+}
+
+/// The value, lsn and lock of the only key that was asked for.
+fn item_read(lab: &Lab, asked: u64) -> (Option<String>, u64, bool) {
+    let Some(Answer::Items(items)) = lab.answer(asked) else {
+        panic!("{:?}", lab.answer(asked));
+    };
+    let item = items.into_iter().next().unwrap();
+    let value = item.content.map(|content| match content {
+        links::Content::Value(value) => String::from_utf8(value.to_vec()).unwrap(),
+        links::Content::Unchanged => "=".into(),
+    });
+    (value, item.lsn, item.locked)
+}
+
+#[test]
+fn a_transaction_goes_through_its_phases_at_the_leader_and_through_a_follower() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let [follower, _] = lab.others(leader);
+    for (node, id) in [(leader, 1), (follower, 2)] {
+        let millis = lab.wall_millis() + 10 * id as u64;
+        let prepared = lab.ask(node, prepare(id, millis, "a", "x"));
+        let pending = lab.ask(node, inquire(id, millis));
+        lab.settle();
+        assert_eq!(lab.answer(prepared), Some(Answer::Prepared));
+        let expected = Answer::State(TransactionState::Prepared);
+        assert_eq!(lab.answer(pending), Some(expected));
+        let other = lab.ask(node, prepare(9, millis + 1, "a", "y"));
+        let write = lab.ask(node, put("a", "z"));
+        let round = lab.ask(node, transact_read(&[("a", 0)]));
+        lab.settle();
+        let expected = Answer::Rejected(vec![Some(Objection::TransactionConflict)]);
+        assert_eq!(lab.answer(other), Some(expected));
+        assert!(item_read(&lab, round).2, "locked");
+        let Some(Answer::Failed(error)) = lab.answer(write) else {
+            panic!("{:?}", lab.answer(write));
+        };
+        assert_eq!(error.reason, Reason::TransactionConflict);
+        assert_eq!(error.metadata["transaction"], format!("{id:032x}"));
+        let decided = lab.ask(node, decide(id, millis, true));
+        lab.settle();
+        assert_eq!(lab.answer(decided), Some(Answer::Applied { version: 0 }));
+        let round = lab.ask(node, transact_read(&[("a", 0)]));
+        lab.settle();
+        let (value, lsn, locked) = item_read(&lab, round);
+        assert_eq!((value.as_deref(), locked), (Some("x"), false));
+        let round = lab.ask(node, transact_read(&[("a", lsn)]));
+        lab.settle();
+        assert_eq!(item_read(&lab, round), (Some("=".into()), lsn, false));
+    }
+}
+
+#[test]
+fn what_was_handed_on_already_is_refused_by_a_follower_transactions_too() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let [follower, _] = lab.others(leader);
+    let millis = lab.wall_millis();
+    for operation in [
+        transact_write(1, millis, &[("a", "x"), ("b", "y")]),
+        prepare(2, millis, "a", "x"),
+        decide(2, millis, true),
+        inquire(2, millis),
+        transact_read(&[("a", 0)]),
+    ] {
+        let refused = lab.ask_forwarded(follower, operation.clone());
+        let taken = lab.ask(follower, operation);
+        lab.settle();
+        assert_eq!(lab.reason(refused), Some(Reason::NoLeader));
+        let answer = lab.answer(taken);
+        assert!(
+            !matches!(answer, None | Some(Answer::Failed(_))),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_transaction_in_one_shard_is_one_entry_and_its_repetition_says_the_same() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let before = lab.status(leader).last_index;
+    let issued = lab.wall_millis();
+    let write = transact_write(1, issued, &[("a", "x"), ("b", "y")]);
+    let (first, again) = (lab.ask(leader, write.clone()), lab.ask(leader, write));
+    lab.settle();
+    assert_eq!(lab.status(leader).last_index, before + 1);
+    for asked in [first, again] {
+        assert_eq!(lab.answer(asked), Some(Answer::Applied { version: 0 }));
+    }
+    let read = lab.ask(leader, get("b"));
+    lab.settle();
+    assert_eq!(lab.value(read).as_deref(), Some(b"y".as_slice()));
+}
+
+#[test]
+fn a_prepare_from_the_future_is_refused_before_it_is_proposed_and_a_decision_never() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let last = lab.status(leader).last_index;
+    let ahead = lab.wall_millis() + limits::MAX_CLOCK_AHEAD_MILLIS;
+    let refused = [
+        lab.ask(leader, prepare(1, ahead + 1, "a", "x")),
+        lab.ask(leader, transact_write(2, ahead + 1, &[("a", "x")])),
+    ];
+    lab.settle();
+    for refused in refused {
+        let Some(Answer::Failed(error)) = lab.answer(refused) else {
+            panic!("{:?}", lab.answer(refused));
+        };
+        assert_eq!(error.reason, Reason::InvalidRequest);
+        assert!(error.message.contains("clocks"), "{}", error.message);
+    }
+    assert_eq!(lab.status(leader).last_index, last);
+    let prepared = lab.ask(leader, prepare(1, ahead, "a", "x"));
+    let decided = lab.ask(leader, decide(1, ahead + 1, false));
+    lab.settle();
+    assert_eq!(lab.answer(prepared), Some(Answer::Prepared));
+    assert_eq!(lab.answer(decided), Some(Answer::Applied { version: 0 }));
+}
+
+#[test]
+fn a_reading_transaction_needs_a_leader_that_is_one() {
+    let mut lab = Lab::new(3);
+    let old = lab.elect();
+    lab.settle_write(old, "a", "old");
+    lab.pause(old, true);
+    lab.ticks(ELECTION);
+    let new = lab.leader_but(old).expect("the others have elected one");
+    lab.settle_write(new, "a", "new");
+    lab.pause(old, false);
+    let round = lab.ask(old, transact_read(&[("a", 0)]));
+    lab.ticks(4);
+    match lab.answer(round) {
+        Some(Answer::Items(_)) => assert_eq!(item_read(&lab, round).0.as_deref(), Some("new")),
+        Some(Answer::Failed(error)) => assert_eq!(error.reason, Reason::NoLeader),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_sealed_shard_refuses_a_reading_transaction_and_a_prepare_but_no_decision() {
+    let mut lab = Lab::new(3);
+    let leader = lab.elect();
+    let millis = lab.wall_millis();
+    let first = lab.ask(leader, prepare(1, millis, "a", "x"));
+    let sealed = lab.ask(leader, Operation::Seal);
+    lab.settle();
+    assert_eq!(lab.answer(first), Some(Answer::Prepared));
+    assert!(matches!(lab.answer(sealed), Some(Answer::Applied { .. })));
+    let round = lab.ask(leader, transact_read(&[("a", 0)]));
+    let second = lab.ask(leader, prepare(2, millis, "b", "x"));
+    let whole = lab.ask(leader, transact_write(3, millis, &[("c", "x")]));
+    let decided = lab.ask(leader, decide(1, millis, true));
+    lab.settle();
+    assert_eq!(lab.reason(round), Some(Reason::TableNotFound));
+    let invalid = Answer::Rejected(vec![Some(Objection::Invalid)]);
+    assert_eq!(lab.answer(second), Some(invalid));
+    assert_eq!(lab.reason(whole), Some(Reason::TableNotFound));
+    assert_eq!(lab.answer(decided), Some(Answer::Applied { version: 0 }));
 }

@@ -44,6 +44,14 @@ fn each_of_these_tests_fails_with_its_mutant() {
             the_log_is_purged_up_to_what_the_store_has_made_durable_and_no_further,
         ),
         (
+            Mutant::ConsistentReadAnywhere,
+            a_reading_transaction_needs_a_leader_that_is_one,
+        ),
+        (
+            Mutant::ReadWithoutRound,
+            a_reading_transaction_needs_a_leader_that_is_one,
+        ),
+        (
             Mutant::ReadWithoutRound,
             a_paused_leader_serves_nothing_stale_when_it_wakes,
         ),
