@@ -10,7 +10,8 @@
 //! # Caveats
 //!
 //! An observed timestamp that is further ahead of the wall clock than shards would accept is not taken over: it would
-//! make every later transaction of this router fail, and not only those on that item.
+//! make every later transaction of this router fail, and not only those on that item. For the same reason the clock
+//! goes back with a wall clock that was as far ahead. That is safe: each shard has its own floor for each key.
 
 use model::Timestamp;
 use model::limits::MAX_CLOCK_AHEAD_MILLIS;
@@ -33,13 +34,17 @@ impl Clock {
         Self::default()
     }
 
-    /// A timestamp above all that were drawn and observed. `retries` counts the attempts at the same transaction
+    /// A timestamp above all that were drawn and observed, unless the wall clock has fallen far behind them. `retries` counts the attempts at the same transaction
     /// that were too old; each gets further ahead of the wall clock.
     pub fn draw(&mut self, wall_millis: u64, retries: u32) -> Timestamp {
         let margin = match retries {
             0 => 0,
             n => FIRST_MARGIN_MILLIS.saturating_mul(4u64.saturating_pow(n - 1)),
         };
+        if self.last >= bound(wall_millis) {
+            // The wall clock was far ahead and has been put right. Shards would refuse all that follows on it.
+            self.last = Timestamp::ZERO;
+        }
         let ahead = wall_millis.saturating_add(margin.min(MAX_MARGIN_MILLIS));
         self.last = Timestamp::from_millis(ahead).max(self.last.next());
         self.last
@@ -47,11 +52,15 @@ impl Clock {
 
     /// Moves past a timestamp that was seen on an item.
     pub fn observe(&mut self, wall_millis: u64, seen: Timestamp) {
-        let bound = Timestamp::from_millis(wall_millis.saturating_add(MAX_CLOCK_AHEAD_MILLIS));
-        if seen < bound {
+        if seen < bound(wall_millis) {
             self.last = self.last.max(seen);
         }
     }
+}
+
+/// From here on shards refuse timestamps as too far ahead.
+fn bound(wall_millis: u64) -> Timestamp {
+    Timestamp::from_millis(wall_millis.saturating_add(MAX_CLOCK_AHEAD_MILLIS))
 }
 
 #[cfg(test)]
@@ -85,6 +94,13 @@ mod tests {
         let mut clock = Clock::new();
         clock.observe(5, Timestamp::from_millis(5 + MAX_CLOCK_AHEAD_MILLIS));
         clock.observe(5, Timestamp(u64::MAX));
+        assert_eq!(clock.draw(5, 0).millis(), 5);
+    }
+
+    #[test]
+    fn a_wall_clock_that_was_far_ahead_is_forgotten() {
+        let mut clock = Clock::new();
+        clock.draw(5 + MAX_CLOCK_AHEAD_MILLIS, 0);
         assert_eq!(clock.draw(5, 0).millis(), 5);
     }
 

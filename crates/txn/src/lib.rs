@@ -76,17 +76,9 @@ mod rounds;
 
 pub use clock::Clock;
 pub use coordinator::Coordinator;
+pub use model::Decision;
 pub use recovery::Recovery;
 pub use rounds::{Rounds, Seen, Verdict};
-
-/// What becomes of a transaction, decided once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Decision {
-    /// All of its writes happen.
-    Committed,
-    /// None of them does.
-    Cancelled,
-}
 
 /// What the ledger says of a transaction. `None` stands for no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
