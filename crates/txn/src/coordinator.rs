@@ -369,8 +369,15 @@ impl Coordinator {
         let State::Applying(decision) = self.state else {
             return;
         };
-        if self.groups.iter().all(|group| group.applied) {
+        // A group that has refused holds nothing that anybody could meet. It is told all the same, because a prepare that
+        // was sent twice may come late, but the caller need not wait for that.
+        let refused = |group: &Group| matches!(group.vote, Vote::Rejected(_));
+        let settled =
+            |group: &Group| group.applied || (decision == Decision::Cancelled && refused(group));
+        if self.groups.iter().all(settled) {
             self.answer_decided(decision, effects);
+        }
+        if self.groups.iter().all(|group| group.applied) {
             self.state = State::Removing;
             effects.push(Effect::Remove);
         }

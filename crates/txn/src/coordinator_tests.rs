@@ -149,7 +149,7 @@ fn what_was_not_created_has_not_begun() {
 }
 
 #[test]
-fn one_refusal_cancels_and_is_told_once_all_have_dropped_their_intents() {
+fn one_refusal_cancels_and_is_told_once_the_others_have_dropped_their_intents() {
     let objections = vec![None, Some(Objection::ConditionFailed)];
     let script = preparing()
         .on(Event::Rejected {
@@ -161,9 +161,10 @@ fn one_refusal_cancels_and_is_told_once_all_have_dropped_their_intents() {
         .does([Write(Cancelled)])
         .on(Event::Written)
         .does([apply(0, Cancelled), apply(1, Cancelled)])
-        .on(Event::Applied { group: 0 })
         .on(Event::Applied { group: 1 })
-        .does([says(Answer::Cancelled), Remove]);
+        .does([says(Answer::Cancelled)])
+        .on(Event::Applied { group: 0 })
+        .does([Remove]);
     let votes: Vec<_> = script.coordinator.votes().cloned().collect();
     assert_eq!(votes, [Vote::Rejected(objections), Vote::Prepared]);
 }
