@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::{
     Condition, Key, Objection, Participant, RequestId, TableId, TableName, TableState, Timestamp,
-    TransactionId, TransactionItem, TransactionState, limits,
+    TransactionId, TransactionItem, TransactionState, Undecided, limits,
 };
 
 use crate::{Error, internal, v1};
@@ -128,6 +128,19 @@ impl TryFrom<internal::Participant> for Participant {
         Ok(Self {
             table: TableId(participant.table),
             key: key(participant.key)?,
+        })
+    }
+}
+
+impl TryFrom<internal::UndecidedTransaction> for Undecided {
+    type Error = Error;
+
+    fn try_from(told: internal::UndecidedTransaction) -> Result<Self, Error> {
+        let participants = told.participants.into_iter().map(TryInto::try_into);
+        Ok(Self {
+            transaction: transaction_id(&told.transaction)?,
+            timestamp: Timestamp(told.timestamp),
+            participants: participants.collect::<Result<_, _>>()?,
         })
     }
 }

@@ -46,6 +46,7 @@ pub mod conformance;
 pub mod connect;
 pub mod embedded;
 pub mod error;
+pub mod joined;
 pub mod path;
 pub mod records;
 pub mod registry;
@@ -61,6 +62,7 @@ pub mod zookeeper;
 
 pub use connect::Connect;
 pub use error::Error;
+pub use joined::Joined;
 pub use store::{
     ANY_VERSION, Coordination, CreateMode, Operation, Outcome, Path, SessionState,
     SharedCoordination, Stat, Znode,

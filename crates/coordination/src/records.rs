@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::tree::Node;
 
+mod ledger;
 mod table;
+
+pub use ledger::{ContentsHash, EntryRecord, EntryState, TokenRecord};
 
 /// The format of the whole tree, and of every record in it, that this version writes.
 pub const FORMAT: u32 = 1;

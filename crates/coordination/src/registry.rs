@@ -6,6 +6,7 @@
 //! | router | [`register_router`], [`read_tables`], [`create_table`], stand for controller with [`Election`] |
 //! | data node | [`register_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
 //! | controller | [`set_table_state`], [`remove_table`] |
+//! | router, for transactions | [`begin_transaction`], [`decide_transaction`], [`create_cancelled`], [`finish_transaction`], [`sweep_tokens`] |
 //! | router, for an operator | [`forget_node`], [`restore_table`], [`condemn_table`] |
 //!
 //! # How a write is carried out
@@ -30,12 +31,14 @@ mod creation;
 mod election;
 mod forget;
 mod initialise;
+mod ledger;
 mod nodes;
 mod quarantine;
 mod reading;
 mod removal;
 mod routers;
 mod state;
+mod tokens;
 
 use model::{NodeId, TableId, TableState};
 
@@ -43,6 +46,11 @@ pub use creation::{Creation, create_table};
 pub use election::{Election, Leadership};
 pub use forget::{Forgotten, forget_node};
 pub use initialise::initialise;
+pub use ledger::{
+    Beginning, Decided, begin_transaction, create_cancelled, decide_transaction,
+    finish_transaction, list_tokens, list_transactions, read_token, read_transaction,
+    read_transactions,
+};
 pub use nodes::{register_live_node, register_member};
 pub use quarantine::{Restoration, condemn_table, restore_table};
 pub use reading::{
@@ -52,6 +60,7 @@ pub use reading::{
 pub use removal::{confirm_destroyed, remove_table, sweep_tombstones};
 pub use routers::register_router;
 pub use state::set_table_state;
+pub use tokens::sweep_tokens;
 
 use crate::records::RecordError;
 

@@ -166,7 +166,7 @@ impl Operation {
     }
 
     /// Bytes that it takes in a request, with more than enough for the frame around path and data.
-    fn encoded_bytes(&self) -> usize {
+    pub(crate) fn encoded_bytes(&self) -> usize {
         const FRAME: usize = 64;
         let data = match self {
             Self::Create { data, .. } | Self::Set { data, .. } => data.len(),

@@ -11,8 +11,8 @@
 //! | `/deleted/<table>` | persistent | [`DeletedRecord`](crate::records::DeletedRecord); goes with its last child |
 //! | `/deleted/<table>/<node>` | persistent | the node has not confirmed yet that its replicas are destroyed |
 //! | `/controller/<router>-<number>` | ephemeral, sequential | a candidate for controller; the lowest number leads |
-//! | `/transactions/<bucket>/<transaction>` | persistent | a ledger entry; buckets keep the lists of children short |
-//! | `/tokens/<hash>` | persistent | a client token that was used |
+//! | `/transactions/<bucket>/<transaction>` | persistent | [`EntryRecord`](crate::records::EntryRecord): a ledger entry; buckets keep the lists of children short |
+//! | `/tokens/<hash>` | persistent | [`TokenRecord`](crate::records::TokenRecord): a client token that was used |
 //!
 //! Tables and transactions stand under their random ids, never under names: the version of a znode that is
 //! removed and made again starts at 0, and a late write meant for the old one would hit the new one.

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use coordination::SharedCoordination;
 use coordination::conformance::{Fixture, run};
 use coordination::embedded::Embedded;
 use coordination::testing::{Ensemble, ZooKeeperServer};
 use coordination::zookeeper::{ConnectOptions, ZooKeeper};
+use coordination::{Joined, SharedCoordination};
 use tempfile::TempDir;
 
 /// One directory per store.
@@ -51,6 +51,28 @@ async fn embedded_conforms() {
         stores: Mutex::default(),
     }))
     .await;
+}
+
+/// Sessions that join their writes.
+struct JoinedFixture<F>(F);
+
+#[async_trait]
+impl<F: Fixture> Fixture for JoinedFixture<F> {
+    async fn session(&self, store: u32) -> SharedCoordination {
+        Arc::new(Joined::new(self.0.session(store).await))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joined_writes_conform() {
+    run(Arc::new(JoinedFixture(EmbeddedFixture {
+        directory: tempfile::tempdir().unwrap(),
+        stores: Mutex::default(),
+    })))
+    .await;
+    let server = ZooKeeperServer::start().await;
+    let hosts = server.hosts();
+    run(Arc::new(JoinedFixture(ZooKeeperFixture { hosts }))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,18 +6,30 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use coordination::embedded::Embedded;
-use coordination::records::{LiveNodeRecord, MemberRecord, RouterRecord};
-use coordination::registry::{
-    self, Creation, Restoration, Versioned, condemn_table, confirm_destroyed, create_table,
-    find_table, forget_node, initialise, read_cluster, read_live_nodes, read_members, read_routers,
-    read_table, read_tombstones, register_live_node, register_member, register_router,
-    remove_table, restore_table, set_table_state,
+use coordination::records::{
+    ContentsHash, EntryRecord, EntryState, LiveNodeRecord, MemberRecord, RouterRecord, TokenRecord,
 };
-use coordination::{Coordination, SharedCoordination};
-use model::{HashRange, NodeId, RouterId, Shard, Table, TableId, TableState};
+use coordination::registry::{
+    self, Beginning, Creation, Decided, Restoration, Versioned, begin_transaction, condemn_table,
+    confirm_destroyed, create_cancelled, create_table, decide_transaction, find_table,
+    finish_transaction, forget_node, initialise, list_transactions, read_cluster, read_live_nodes,
+    read_members, read_routers, read_table, read_token, read_tombstones, read_transaction,
+    register_live_node, register_member, register_router, remove_table, restore_table,
+    set_table_state, sweep_tokens,
+};
+use coordination::tree::TokenHash;
+use coordination::{Coordination, Joined, SharedCoordination};
+use model::limits::TOKEN_MILLIS;
+use model::{
+    Decision, HashRange, Key, NodeId, Participant, RouterId, Shard, Table, TableId, TableState,
+    TransactionId,
+};
 use support::{Fate, Lossy};
 
 /// Up to three writes that go wrong, one after the other, in every combination.
@@ -391,4 +403,294 @@ async fn what_was_dropped_is_not_restored_and_what_was_restored_is_not_dropped()
         assert_eq!(refused, Ok(None));
         assert_eq!(read_tombstones(&*stage.store).await, Ok([].into()));
     }
+}
+
+const FIRST: TransactionId = TransactionId(1);
+const SECOND: TransactionId = TransactionId(2);
+const TOKEN: TokenHash = TokenHash(7);
+
+fn entry(token: Option<TokenHash>) -> EntryRecord {
+    EntryRecord {
+        state: EntryState::Pending,
+        router: RouterId(5),
+        started_millis: 1000,
+        timestamp: None,
+        token,
+        participants: vec![Participant {
+            table: TableId(7),
+            key: Key::new(Bytes::from_static(b"k")).unwrap(),
+        }],
+    }
+}
+
+/// Begins a transaction with the token.
+async fn begin(store: &dyn Coordination, id: TransactionId) -> Result<Beginning, registry::Error> {
+    let token = TokenRecord {
+        transaction: id,
+        contents: ContentsHash(1),
+        started_millis: 1000,
+        ended_millis: None,
+    };
+    begin_transaction(store, id, &entry(Some(TOKEN)), Some(&token)).await
+}
+
+async fn decide(
+    store: &dyn Coordination,
+    id: TransactionId,
+    decision: Decision,
+) -> Result<Decided, registry::Error> {
+    decide_transaction(store, id, &entry(Some(TOKEN)), decision, None).await
+}
+
+async fn finish(store: &dyn Coordination, id: TransactionId, decision: Decision, now: u64) {
+    let decided = EntryRecord {
+        state: decision.into(),
+        ..entry(Some(TOKEN))
+    };
+    finish_transaction(store, id, &decided, now).await.unwrap();
+}
+
+async fn token(store: &dyn Coordination) -> Option<(TransactionId, Option<u64>)> {
+    let record = read_token(store, TOKEN).await.unwrap();
+    record.map(|record| (record.value.transaction, record.value.ended_millis))
+}
+
+/// A create is sent once: it has happened, or its id is lost, and what lands then is an orphan that can be cancelled.
+#[tokio::test]
+async fn an_entry_is_there_or_its_id_is_given_up() {
+    for fate in [Fate::Fine, Fate::LostAnswer, Fate::LostRequest, Fate::Late] {
+        let stage = stage(&[fate]).await;
+        let begun = begin(&stage.lossy, FIRST).await;
+        let there = matches!(fate, Fate::Fine | Fate::LostAnswer);
+        let expected = if there {
+            Beginning::Begun
+        } else {
+            Beginning::Lost
+        };
+        assert_eq!(begun, Ok(expected), "{fate:?}");
+        if there {
+            continue;
+        }
+        // The next id has the token for itself, unless the first one lands in between.
+        stage.lossy.land().await;
+        let second = begin(&stage.lossy, SECOND).await;
+        if fate == Fate::LostRequest {
+            assert_eq!(second, Ok(Beginning::Begun));
+            continue;
+        }
+        assert_eq!(second, Ok(Beginning::TokenTaken));
+        let orphan = decide(&stage.lossy, FIRST, Decision::Cancelled).await;
+        assert_eq!(orphan, Ok(Decided::Written));
+        assert_eq!(begin(&stage.lossy, SECOND).await, Ok(Beginning::Begun));
+    }
+    let stage = stage(&[Fate::Down]).await;
+    let error = begin(&stage.lossy, FIRST).await.unwrap_err();
+    assert!(!error.outcome_unknown());
+}
+
+/// And if the late one lands after the second has begun, it finds the token taken.
+#[tokio::test]
+async fn an_entry_that_lands_late_does_not_take_the_token_of_its_successor() {
+    let stage = stage(&[Fate::Late]).await;
+    assert_eq!(begin(&stage.lossy, FIRST).await, Ok(Beginning::Lost));
+    assert_eq!(begin(&stage.lossy, SECOND).await, Ok(Beginning::Begun));
+    assert!(stage.lossy.land().await.iter().all(Result::is_err));
+    assert_eq!(token(&*stage.store).await, Some((SECOND, None)));
+    let there = list_transactions(&*stage.store).await.unwrap();
+    assert_eq!(there, [SECOND].into());
+}
+
+/// Runs a test that the test of a mutant runs as well, on a thread without a runtime.
+fn block_on(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(test);
+}
+
+fn a_decision_stands_whatever_lands_late() {
+    block_on(async {
+        for script in scripts() {
+            for first in [Decision::Committed, Decision::Cancelled] {
+                let stage = stage(&script).await;
+                begin(&*stage.store, FIRST).await.unwrap();
+                let decided = decide(&stage.lossy, FIRST, first).await;
+                assert_eq!(decided, Ok(Decided::Written), "{script:?}");
+                stage.lossy.land().await;
+                let other = match first {
+                    Decision::Committed => Decision::Cancelled,
+                    Decision::Cancelled => Decision::Committed,
+                };
+                let late = decide(&*stage.store, FIRST, other).await;
+                assert_eq!(late, Ok(Decided::Otherwise(first)), "{script:?}");
+                let read = read_transaction(&*stage.store, FIRST).await.unwrap();
+                assert_eq!(read.unwrap().version, 1, "{script:?}");
+                let freed = first == Decision::Cancelled;
+                let expected = (!freed).then_some((FIRST, None));
+                assert_eq!(token(&*stage.store).await, expected, "{script:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_transaction_is_decided_once() {
+    a_decision_stands_whatever_lands_late();
+}
+
+#[tokio::test]
+async fn a_decision_that_lands_after_recovery_has_finished_changes_nothing() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        begin(&*stage.store, FIRST).await.unwrap();
+        let slow = decide(&stage.lossy, FIRST, Decision::Committed).await;
+        let stands = slow == Ok(Decided::Written);
+        assert!(stands, "{script:?}");
+        finish(&*stage.store, FIRST, Decision::Committed, 9).await;
+        stage.lossy.land().await;
+        assert_eq!(read_transaction(&*stage.store, FIRST).await, Ok(None));
+        assert_eq!(token(&*stage.store).await, Some((FIRST, Some(9))));
+    }
+}
+
+/// Someone else decides while the answer to our own set is lost.
+#[tokio::test]
+async fn the_other_s_decision_is_found() {
+    for fate in [Fate::LostRequest, Fate::Late] {
+        let stage = stage(&[fate; 5]).await;
+        begin(&*stage.store, FIRST).await.unwrap();
+        let error = decide(&stage.lossy, FIRST, Decision::Committed).await;
+        assert!(error.unwrap_err().outcome_unknown());
+        decide(&*stage.store, FIRST, Decision::Cancelled)
+            .await
+            .unwrap();
+        stage.lossy.land().await;
+        let found = decide(&stage.lossy, FIRST, Decision::Committed).await;
+        assert_eq!(found, Ok(Decided::Otherwise(Decision::Cancelled)));
+        // The next one with the token keeps it.
+        begin(&*stage.store, SECOND).await.unwrap();
+        finish(&stage.lossy, FIRST, Decision::Cancelled, 9).await;
+        assert_eq!(token(&*stage.store).await, Some((SECOND, None)));
+    }
+}
+
+#[tokio::test]
+async fn a_finished_transaction_leaves_its_token_and_nothing_else() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        begin(&*stage.store, FIRST).await.unwrap();
+        decide(&*stage.store, FIRST, Decision::Committed)
+            .await
+            .unwrap();
+        finish(&stage.lossy, FIRST, Decision::Committed, 9).await;
+        stage.lossy.land().await;
+        assert_eq!(list_transactions(&*stage.store).await, Ok([].into()));
+        assert_eq!(
+            token(&*stage.store).await,
+            Some((FIRST, Some(9))),
+            "{script:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_missing_entry_is_cancelled_once_and_never_pending() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        let made = create_cancelled(&stage.lossy, FIRST, &entry(None)).await;
+        assert_eq!(made, Ok(Decided::Written), "{script:?}");
+        stage.lossy.land().await;
+        let late = decide(&*stage.store, FIRST, Decision::Committed).await;
+        assert_eq!(late, Ok(Decided::Otherwise(Decision::Cancelled)));
+    }
+    // What lands after the entry was removed again is decided as well.
+    let stage = stage(&[Fate::Late]).await;
+    create_cancelled(&stage.lossy, FIRST, &entry(None))
+        .await
+        .unwrap();
+    finish(&*stage.store, FIRST, Decision::Cancelled, 9).await;
+    stage.lossy.land().await;
+    let late = decide(&*stage.store, FIRST, Decision::Committed).await;
+    assert_eq!(late, Ok(Decided::Otherwise(Decision::Cancelled)));
+}
+
+#[tokio::test]
+async fn a_token_is_swept_once() {
+    for script in scripts() {
+        let stage = stage(&script).await;
+        begin(&*stage.store, FIRST).await.unwrap();
+        decide(&*stage.store, FIRST, Decision::Committed)
+            .await
+            .unwrap();
+        finish(&*stage.store, FIRST, Decision::Committed, 9).await;
+        let left = sweep_tokens(&stage.lossy, &[], 9 + TOKEN_MILLIS).await;
+        assert_eq!(left, Ok(0), "{script:?}");
+        // A delete that lands late does not hit the token while it is used again: it has another version then.
+        begin(&*stage.store, SECOND).await.unwrap();
+        stage.lossy.land().await;
+        assert_eq!(
+            token(&*stage.store).await,
+            Some((SECOND, None)),
+            "{script:?}"
+        );
+    }
+}
+
+/// The same scripts with the writes of several transactions in one `multi`.
+#[tokio::test]
+async fn joined_writes_survive_lost_answers_as_single_ones_do() {
+    for script in scripts() {
+        let Stage { store, lossy, .. } = &stage(&script).await;
+        let ids: Vec<_> = (1..=5).map(TransactionId).collect();
+        let begin = async |store: &dyn Coordination, id: TransactionId| {
+            begin_transaction(store, id, &entry(None), None).await
+        };
+        for id in &ids {
+            begin(&**store, *id).await.unwrap();
+        }
+        let lossy = Arc::new(lossy.clone());
+        let joined = Joined::new(lossy.clone());
+        let decide = async |id: TransactionId| {
+            let decision = if id.0.is_multiple_of(2) {
+                Decision::Committed
+            } else {
+                Decision::Cancelled
+            };
+            decide_transaction(&joined, id, &entry(None), decision, None).await
+        };
+        let decided = futures::future::join_all(ids.iter().map(|id| decide(*id))).await;
+        for decided in decided {
+            assert_eq!(decided, Ok(Decided::Written), "{script:?}");
+        }
+        lossy.land().await;
+        for id in ids {
+            let read = read_transaction(&**store, id).await.unwrap().unwrap();
+            let committed = read.value.state == EntryState::Committed;
+            assert_eq!((committed, read.version), (id.0.is_multiple_of(2), 1));
+        }
+    }
+}
+
+/// A token that was used is found by whoever comes with it again.
+fn a_token_is_remembered() {
+    block_on(async {
+        let stage = stage(&[]).await;
+        assert_eq!(begin(&*stage.store, FIRST).await, Ok(Beginning::Begun));
+        assert_eq!(
+            begin(&*stage.store, SECOND).await,
+            Ok(Beginning::TokenTaken)
+        );
+    });
+}
+
+#[test]
+fn a_token_is_taken_once() {
+    a_token_is_remembered();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutants_of_the_ledger_are_noticed() {
+    use mutants::{Mutant, is_noticed};
+    let unchecked = a_decision_stands_whatever_lands_late;
+    assert!(is_noticed(Mutant::DecisionUnchecked, unchecked));
+    assert!(is_noticed(Mutant::TokenForgotten, a_token_is_remembered));
 }

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod transactions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use api::internal::{self, operation, operation_result};
 use api::v1::ReplicaState;
-use api::{Error, Reason};
+use api::{Error, Reason, convert};
 use bytes::Bytes;
 use futures::Stream;
 use model::NodeId;
@@ -19,6 +21,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
+
+pub use transactions::Phase;
+use transactions::Transactions;
 
 /// What goes wrong on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,7 @@ struct Inner {
     leaderless: bool,
     placements: BTreeMap<u64, Vec<(u32, Vec<NodeId>)>>,
     quarantined: BTreeMap<(u64, u64), Vec<internal::QuarantinedReplica>>,
+    transactions: Transactions,
 }
 
 impl World {
@@ -148,9 +154,17 @@ impl World {
                 &put.key,
                 Some(put.value.clone()),
                 put.request_id.unwrap(),
+                put.condition.as_ref(),
             ),
             operation::Kind::Delete(delete) => {
-                inner.write(shard, &delete.key, None, delete.request_id.unwrap())
+                let condition = delete.condition.as_ref();
+                inner.write(
+                    shard,
+                    &delete.key,
+                    None,
+                    delete.request_id.unwrap(),
+                    condition,
+                )
             }
             operation::Kind::Seal(_) => {
                 inner.sealed.insert(shard);
@@ -161,7 +175,7 @@ impl World {
                 let version = inner.version;
                 Ok(Kind::Applied(internal::Applied { version }))
             }
-            _ => Err(Error::invalid("kind", "no transactions here")),
+            transaction => inner.transact(shard, transaction),
         }
     }
 }
@@ -173,6 +187,7 @@ impl Inner {
         key: &Bytes,
         value: Option<Bytes>,
         id: api::v1::RequestId,
+        condition: Option<&api::v1::Condition>,
     ) -> Result<operation_result::Kind, Error> {
         if self.sealed.contains(&shard) {
             return Err(Error::new(Reason::TableNotFound, "sealed"));
@@ -180,6 +195,10 @@ impl Inner {
         let identity = (id.client_id, id.sequence);
         let version = if let Some(&version) = self.identities.get(&identity) {
             version
+        } else if self.is_locked(shard, key) {
+            return Err(Error::new(Reason::TransactionConflict, "locked"));
+        } else if !convert::condition(condition).holds(self.version(shard, key)) {
+            return Err(Error::new(Reason::ConditionFailed, "does not hold"));
         } else {
             self.version += 1;
             self.applications += 1;
@@ -288,6 +307,9 @@ impl Service {
     ) -> Option<Result<internal::OperationResult, Status>> {
         *self.operations.lock() += 1;
         let fault = *self.fault.lock();
+        if self.world.is_held(operation) {
+            return None;
+        }
         let eventual =
             matches!(&operation.kind, Some(operation::Kind::Get(get)) if !get.consistent);
         let mut leader = self.world.inner.lock().leader;
@@ -415,8 +437,15 @@ impl internal::data_node_server::DataNode for Service {
             .flat_map(|(_, replicas)| replicas)
             .cloned()
             .collect();
+        let undecided = match request.undecided_after_millis {
+            millis if millis > 0 && inner.leader == self.id.0 => {
+                inner.undecided(Duration::from_millis(millis.into()))
+            }
+            _ => Vec::new(),
+        };
         Ok(Response::new(internal::DescribeResponse {
             node: self.id.0,
+            undecided,
             quarantined: quarantined_replicas.len() as u32,
             quarantined_replicas,
             replica_count: replicas.len() as u32,

@@ -22,6 +22,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["tokio", "tonic", "futures", "rustix", "fjall"],
     ),
     (
+        "txn",
+        &["model", "mutants"],
+        &["tokio", "tonic", "futures", "rand"],
+    ),
+    (
         "history",
         &["model"],
         &["tokio", "tonic", "futures", "rand"],
@@ -59,6 +64,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "links",
             "model",
             "mutants",
+            "txn",
         ],
         &["fjall", "zookeeper-client"],
     ),
@@ -96,6 +102,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "raft",
             "router",
             "storage",
+            "txn",
         ],
         &["fjall", "zookeeper-client"],
     ),

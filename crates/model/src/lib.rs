@@ -25,5 +25,5 @@ pub use shard_map::HashRange;
 pub use table::{Shard, Table, TableName, TableState};
 pub use timestamp::Timestamp;
 pub use transaction::{
-    Condition, Objection, Participant, TransactionItem, TransactionState, Undecided,
+    Condition, Decision, Objection, Participant, TransactionItem, TransactionState, Undecided,
 };

@@ -98,6 +98,15 @@ pub enum TransactionState {
     Cancelled,
 }
 
+/// What becomes of a transaction, decided once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Decision {
+    /// All of its writes happen.
+    Committed,
+    /// None of them does.
+    Cancelled,
+}
+
 /// A transaction that a replica holds prepared and knows no decision of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecided {

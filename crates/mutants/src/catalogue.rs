@@ -394,6 +394,58 @@ catalogue! {
         seen_in: "zookeeper-client 0.11.2",
     }
 
+    // Transactions.
+    PrepareBeforeLedger "prepare-before-ledger" {
+        mistake: "A transaction is prepared before its entry in the ledger is confirmed.",
+        caught_by: "strict serializability; at rest, no intents",
+        needs: "writes to the coordination store that land late or never, and routers that fall",
+    }
+    DecisionBeforeLedger "decision-before-ledger" {
+        mistake: "Shards hear of a decision before it stands in the ledger.",
+        caught_by: "all or nothing; strict serializability",
+        needs: "routers that fall, or lose their session, while they decide",
+    }
+    DecisionUnchecked "decision-unchecked" {
+        mistake: "A decision is written to the ledger whatever version the entry has, so that a transaction is decided twice.",
+        caught_by: "all or nothing; a decision never changes",
+        needs: "a router that is slow or cut off while others take its transactions over",
+    }
+    SuccessBeforeApplied "success-before-applied" {
+        mistake: "A transaction is reported as done once it is decided, before every shard has applied it.",
+        caught_by: "strict serializability: consistent reads after the answer",
+        needs: "shards that are slow to be reached after a decision",
+    }
+    EntryRemovedEarly "entry-removed-early" {
+        mistake: "A transaction's entry goes from the ledger before every shard has applied its decision.",
+        caught_by: "all or nothing",
+        needs: "a router that falls, and a shard that can't be reached, just after a decision",
+    }
+    TokenForgotten "token-forgotten" {
+        mistake: "A transaction with a client's token leaves no trace of the token.",
+        caught_by: "a transaction that is sent again takes effect once",
+        needs: "lost answers between client and router, so that transactions with tokens are sent again",
+    }
+    RecoveryCommitsPending "recovery-commits-pending" {
+        mistake: "Recovery commits a pending transaction without knowing that every shard has prepared it.",
+        caught_by: "all or nothing; strict serializability",
+        needs: "routers that fall between the first prepare and the decision",
+    }
+    MissingTakenForCancelled "missing-taken-for-cancelled" {
+        mistake: "An intent whose transaction is not in the ledger is dropped, without asking the other participants.",
+        caught_by: "all or nothing",
+        needs: "a coordination store that is restored or replaced while transactions are applied",
+    }
+    SecondRoundSkipped "second-round-skipped" {
+        mistake: "A transaction's reads are believed after one round.",
+        caught_by: "strict serializability: sums over several keys",
+        needs: "transactions that write while others read",
+    }
+    SecondRoundAcceptsLocks "second-round-accepts-locks" {
+        mistake: "A round of reads is believed although a transaction is prepared on one of the keys.",
+        caught_by: "strict serializability: sums over several keys",
+        needs: "transactions that are applied on one shard earlier than on another while others read",
+    }
+
     // The coordination store.
     CreationUnfenced "creation-unfenced" {
         mistake: "A table is created without a check that no table was removed since the attempt began.",

@@ -4,6 +4,8 @@
 //! The controller does the rest, whoever the caller was and whether it still lives. [`machine`] decides, as a
 //! pure state machine; [`driver`] stands for election, feeds it and carries its effects out.
 //!
+//! It also sweeps what transactions have left behind, see [`crate::transaction::sweep`].
+//!
 //! # Caveats
 //!
 //! A deposed controller may not know yet that it is. Nothing that it does can hurt: its writes expect versions,

@@ -10,6 +10,7 @@
 //! | [`directory`] | keeps a copy of tables, members and live nodes in step |
 //! | [`attempt`] | decides which replica to ask, and what may be said of the outcome |
 //! | [`links`] | carries operations to the nodes in batches, and knows what became of each |
+//! | [`transaction`] | coordinates transactions, and finishes those that others have left |
 //! | [`placement`] | draws where a new table's shards go |
 //! | [`controller`] | the one elected router that drives tables to their goal |
 //! | [`session`] | always has, or seeks, a session with the coordination store |
@@ -22,7 +23,7 @@
 //! # Caveats
 //!
 //! Without the coordination store a router goes on serving the tables that it knows. Administration, and
-//! tables that it does not know, get `COORDINATION_UNAVAILABLE` until it is back.
+//! tables that it does not know, get `COORDINATION_UNAVAILABLE` until it is back; so do transactions over several shards.
 
 // The modules are private; their documentation is for those who read the code.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -43,7 +44,8 @@ mod service;
 mod session;
 mod state;
 mod survey;
+mod transaction;
 
 pub use health::Health;
-pub use options::{Options, StartError, Timing};
+pub use options::{Options, StartError, Timing, TransactionTiming};
 pub use router::{RouterService, Stopped, start};

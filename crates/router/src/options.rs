@@ -75,8 +75,63 @@ pub struct Timing {
     pub describe_timeout: Duration,
     /// Between attempts to connect to the coordination store: at first, and at the most.
     pub coordination_backoff: (Duration, Duration),
+    /// For transactions.
+    pub transactions: TransactionTiming,
     /// For requests in flight to finish at shutdown.
     pub shutdown_grace: Duration,
+}
+
+/// How long a router waits for what in transactions. With the defaults, and an ephemeral of its own that goes with the
+/// 6 s of a session, nothing stays in doubt for more than 15 s after its coordinator has died.
+#[derive(Debug, Clone)]
+pub struct TransactionTiming {
+    /// A transaction with a ledger entry whose caller gives it less time than this is not begun.
+    pub least: Duration,
+    /// For a shard to apply a decision or to answer an inquiry, before that counts as failed.
+    pub decide_timeout: Duration,
+    /// Between attempts to reach a shard or the ledger after the decision: at first, and at the most.
+    pub backoff: (Duration, Duration),
+    /// Between two rounds of a reading transaction that met a writing one: at first, and at the most.
+    pub read_pause: (Duration, Duration),
+    /// Between two looks at a token whose transaction is on its way elsewhere: at first, and at the most.
+    pub token_poll: (Duration, Duration),
+    /// Between two counts of all tokens.
+    pub token_count_interval: Duration,
+    /// After the end of another router, before its transactions are looked for: at the most.
+    pub takeover_jitter: Duration,
+    /// Between two looks of the controller at the ledger, and at what shards hold undecided.
+    pub sweep_interval: Duration,
+    /// For a shard to hold a transaction undecided, before the controller sees to it.
+    pub undecided_after: Duration,
+    /// For an entry to be in the ledger, before the controller looks whose it is.
+    pub entry_after: Duration,
+    /// For an entry of a living router to be pending, before the controller cancels it.
+    pub pending_after: Duration,
+    /// For one to be decided, before the controller lends a hand.
+    pub decided_after: Duration,
+    /// Between two sweeps of tokens.
+    pub token_sweep_interval: Duration,
+}
+
+impl Default for TransactionTiming {
+    fn default() -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            least: millis(100),
+            decide_timeout: millis(2000),
+            backoff: (millis(20), millis(1000)),
+            read_pause: (millis(5), millis(200)),
+            token_poll: (millis(20), millis(500)),
+            token_count_interval: millis(5000),
+            takeover_jitter: millis(1000),
+            sweep_interval: millis(2000),
+            undecided_after: millis(5000),
+            entry_after: millis(5000),
+            pending_after: millis(10_000),
+            decided_after: millis(30_000),
+            token_sweep_interval: millis(60_000),
+        }
+    }
 }
 
 impl Default for Timing {
@@ -94,6 +149,7 @@ impl Default for Timing {
             destroy_timeout: millis(5000),
             describe_timeout: millis(2000),
             coordination_backoff: (millis(100), millis(2000)),
+            transactions: TransactionTiming::default(),
             shutdown_grace: millis(10_000),
         }
     }

@@ -20,6 +20,8 @@ pub(crate) mod put;
 mod quarantined;
 pub(crate) mod server;
 pub(crate) mod status;
+pub(crate) mod transact_get;
+pub(crate) mod transact_put;
 pub(crate) mod verify;
 
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use crate::state::State;
 pub(crate) struct Services(pub(crate) Arc<State>);
 
 /// A data node's answer that does not belong to the question.
-fn misfit(operation: &str) -> Error {
+pub(crate) fn misfit(operation: &str) -> Error {
     Error::new(
         Reason::OutcomeUnknown,
         format!("the data node's answer does not fit a {operation}: read before you retry"),
@@ -90,6 +92,26 @@ impl v1::key_value_server::KeyValue for Services {
     ) -> Result<Response<v1::BatchPutResponse>, Status> {
         call::data(request, |message, deadline| {
             batch_put::batch_put(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn transact_put(
+        &self,
+        request: Request<v1::TransactPutRequest>,
+    ) -> Result<Response<v1::TransactPutResponse>, Status> {
+        call::data(request, |message, deadline| {
+            transact_put::transact_put(&self.0, message, deadline)
+        })
+        .await
+    }
+
+    async fn transact_get(
+        &self,
+        request: Request<v1::TransactGetRequest>,
+    ) -> Result<Response<v1::TransactGetResponse>, Status> {
+        call::data(request, |message, deadline| {
+            transact_get::transact_get(&self.0, message, deadline)
         })
         .await
     }

@@ -5,7 +5,7 @@
 //! | connect | try again, with back-off |
 //! | make the tree where it is missing; the cluster must be the one that was seen before | try again |
 //! | register under a fresh id | try again |
-//! | keep the directory in step, stand for controller | until the session expires: begin again |
+//! | keep the directory in step, stand for controller, take over transactions | until the session expires: begin again |
 //!
 //! The directory outlives sessions, and the data path does not notice their end. Only administration waits.
 //!
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use coordination::records::RouterRecord;
 use coordination::registry;
-use coordination::{Coordination, SessionState};
+use coordination::{Coordination, Joined, SessionState};
 use model::{ClusterId, RouterId};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -29,6 +29,7 @@ use crate::controller;
 use crate::directory::keeper::Keeper;
 use crate::health;
 use crate::state::{Session, State};
+use crate::transaction::takeover;
 
 /// Runs until `stop`, then ends the session.
 pub(crate) async fn run(state: Arc<State>, address: String, stop: CancellationToken) {
@@ -84,6 +85,7 @@ async fn try_begin(
         Ok((router, cluster)) => Ok(Session {
             router,
             cluster,
+            ledger: Joined::new(Arc::clone(&store)),
             store,
         }),
         Err(reason) => {
@@ -134,6 +136,7 @@ async fn serve(state: &Arc<State>, session: &Arc<Session>) -> String {
         () = watch_session(state, session) => "the session has expired".to_owned(),
         end = keeper.run(Arc::clone(&session.store), complete) => end.to_string(),
         () = controller::driver::run(state, session) => "the controller has ended".to_owned(),
+        () = takeover::run(state, session) => "the watch over other routers has ended".to_owned(),
     }
 }
 

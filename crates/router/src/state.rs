@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::Error;
-use coordination::{Coordination, SessionState};
+use coordination::{Coordination, Joined, SessionState};
 use model::{ClusterId, RequestId, RouterId};
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use crate::attempt::run::Means;
 use crate::directory::{Directory, unavailable};
 use crate::health::Health;
 use crate::options::Options;
+use crate::transaction::Transactions;
 use links::Nodes;
 
 /// A session with the coordination store, registered under an id of its own.
@@ -20,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) router: RouterId,
     pub(crate) cluster: ClusterId,
     pub(crate) store: Arc<dyn Coordination>,
+    /// The same, for the ledger of transactions: concurrent writes are joined.
+    pub(crate) ledger: Joined,
 }
 
 /// A router's state. None of it is on disk; all of it can be rebuilt.
@@ -30,6 +33,7 @@ pub(crate) struct State {
     pub(crate) leaders: Leaders,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) session: watch::Sender<Option<Arc<Session>>>,
+    pub(crate) transactions: Transactions,
     /// Names this process as the issuer of writes.
     client: u64,
     /// Counts its writes.
@@ -47,6 +51,7 @@ impl State {
             leaders: Leaders::default(),
             health: watch::Sender::new(Health::starting()),
             session: watch::Sender::new(None),
+            transactions: Transactions::new(),
             client: rand::random(),
             sequence: AtomicU64::new(0),
             options,

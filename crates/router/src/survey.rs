@@ -1,10 +1,12 @@
 //! Asking data nodes what they hold.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use api::internal::{DescribeRequest, DescribeResponse};
 use futures::future::join_all;
-use model::{NodeId, TableId};
+use model::{NodeId, TableId, TransactionId, Undecided};
+use tracing::{debug, warn};
 
 use crate::state::State;
 
@@ -20,6 +22,39 @@ impl State {
         join_all(questions).await.into_iter().collect()
     }
 
+    /// Asks all these nodes for the transactions that they have held prepared for so long.
+    pub(crate) async fn survey_undecided(
+        &self,
+        nodes: BTreeSet<NodeId>,
+        after: Duration,
+    ) -> BTreeMap<TransactionId, Undecided> {
+        let request = DescribeRequest {
+            totals_only: true,
+            undecided_after_millis: u32::try_from(after.as_millis().max(1)).unwrap_or(u32::MAX),
+            ..DescribeRequest::default()
+        };
+        let questions = nodes
+            .into_iter()
+            .map(|node| async move { (node, self.ask_node(node, request).await) });
+        let mut found = BTreeMap::new();
+        for (node, answer) in join_all(questions).await {
+            let told = match answer {
+                Ok(answer) => answer.undecided,
+                Err(reason) => {
+                    debug!(%node, %reason, "a data node does not tell what is undecided");
+                    continue;
+                }
+            };
+            for undecided in told {
+                match Undecided::try_from(undecided) {
+                    Ok(undecided) => drop(found.insert(undecided.transaction, undecided)),
+                    Err(error) => warn!(%node, %error, "an undecided transaction can't be read"),
+                }
+            }
+        }
+        found
+    }
+
     /// Asks one node.
     pub(crate) async fn describe_node(
         &self,
@@ -30,7 +65,16 @@ impl State {
         let request = DescribeRequest {
             table: table.map_or(0, |table| table.0),
             totals_only,
+            undecided_after_millis: 0,
         };
+        self.ask_node(node, request).await
+    }
+
+    async fn ask_node(
+        &self,
+        node: NodeId,
+        request: DescribeRequest,
+    ) -> Result<DescribeResponse, String> {
         let timeout = self.options.timing.describe_timeout;
         let ask = async |mut client: links::Client| client.describe(request).await;
         let answer = self.nodes.call(node, timeout, ask).await;

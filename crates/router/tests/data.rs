@@ -100,6 +100,7 @@ async fn a_caller_who_repeats_its_own_identity_writes_once() {
         table: "people".to_owned(),
         key: "k".into(),
         value: "v".into(),
+        condition: None,
         request_id: Some(v1::RequestId {
             client_id: 7,
             sequence: 1,
@@ -275,6 +276,7 @@ async fn batches_have_a_result_for_each_item() {
         key: key.to_owned().into(),
         value: key.to_owned().into(),
         request_id: None,
+        condition: None,
     };
     let items = vec![item("people", "a"), item("nobody", "b"), item("people", "")];
     let answer = client
@@ -367,6 +369,7 @@ async fn what_breaks_a_limit_is_refused_with_its_field() {
         key: "k".into(),
         value: "v".repeat(100 * 1024).into(),
         request_id: None,
+        condition: None,
     };
     let batch = |items: usize| {
         let items = vec![item.clone(); items];

@@ -157,6 +157,7 @@ async fn a_shutdown_finishes_what_is_in_flight_and_frees_the_port() {
         key: "k".into(),
         value: "2".into(),
         request_id: None,
+        condition: None,
     };
     let mut key_value = api::v1::key_value_client::KeyValueClient::new(channel);
     let put = tokio::spawn(async move { key_value.put(request).await });

@@ -1,8 +1,8 @@
 //! A store that loses answers, on purpose and at known places.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use coordination::{
@@ -26,21 +26,22 @@ pub(crate) enum Fate {
 }
 
 /// A session whose writes meet the fates of a script, in order; those after its end are fine. The checks
-/// of barriers are no writes, and are always fine.
+/// of barriers are no writes, and are always fine. Clones are the same session.
+#[derive(Clone)]
 pub(crate) struct Lossy {
     inner: SharedCoordination,
-    script: Mutex<VecDeque<Fate>>,
-    late: Mutex<Vec<Vec<Operation>>>,
-    down: AtomicBool,
+    script: Arc<Mutex<VecDeque<Fate>>>,
+    late: Arc<Mutex<Vec<Vec<Operation>>>>,
+    down: Arc<AtomicBool>,
 }
 
 impl Lossy {
     pub(crate) fn new(inner: SharedCoordination, script: &[Fate]) -> Self {
         Self {
             inner,
-            script: Mutex::new(script.iter().copied().collect()),
-            late: Mutex::default(),
-            down: AtomicBool::new(false),
+            script: Arc::new(Mutex::new(script.iter().copied().collect())),
+            late: Arc::default(),
+            down: Arc::default(),
         }
     }
 

@@ -12,7 +12,13 @@
 //! | `NO_QUORUM`, the others out of reach | `NO_QUORUM`, at once |
 //! | all out of reach | wait for the patience with that, then `NO_QUORUM` |
 //! | `SHARD_NOT_HOSTED`, the others out of reach | read the table again, it may be gone; then as `NO_LEADER` |
+//! | `TRANSACTION_CONFLICT` | wait a little and ask the same one again |
 //! | all damaged | `CORRUPTION` |
+//!
+//! A shard's answer from its log ends the request: success, a refusal by condition, a transaction's objections. Shards remember
+//! such a refusal under the write's identity, so it is certain whatever has become of earlier attempts. Only
+//! `TRANSACTION_CONFLICT` is not remembered: the same write goes through once the other transaction is decided, so
+//! it is sent again, with growing pauses, until the deadline.
 //!
 //! A write that may have been applied is never answered by any of these: it goes on until a replica tells what
 //! became of it, or its deadline passes.
@@ -73,6 +79,8 @@ enum Verdict {
     Overloaded,
     /// It may have carried the operation out.
     Unknown,
+    /// A transaction is prepared on the item.
+    Conflict,
 }
 
 /// What has happened.
@@ -212,9 +220,15 @@ impl Policy {
                     let verdict = self.verdict_on(&error);
                     match verdict {
                         Some(verdict) => {
+                            let conflict = verdict == Verdict::Conflict;
+                            let leader = leader.or(conflict.then_some(node));
                             self.hint = leader.or(self.hint);
                             self.last = Some(error);
                             verdict
+                        }
+                        // The shard has decided against the write, at this attempt or at an earlier one.
+                        None if error.reason == Reason::ConditionFailed => {
+                            return Some(Step::Finish(Err(error)));
                         }
                         // An answer that another replica would give as well.
                         None => return Some(self.refuse(error)),
@@ -251,13 +265,13 @@ impl Policy {
                 Verdict::Unknown
             }
             Reason::CoordinationUnavailable => Verdict::OutOfReach,
+            Reason::TransactionConflict => Verdict::Conflict,
             Reason::InvalidRequest
             | Reason::IdempotencyMismatch
             | Reason::TableAlreadyExists
             | Reason::TooFewNodes
             | Reason::ConditionFailed
             | Reason::TransactionCancelled
-            | Reason::TransactionConflict
             | Reason::Unauthenticated
             | Reason::PermissionDenied => return None,
         })
@@ -305,22 +319,23 @@ impl Policy {
         Step::Send(node, self.wake_at)
     }
 
-    /// Whether everybody was asked. Those suspected to be out of reach are not waited for when one that is
+    /// Whether everybody was asked, or one has answered for the shard. Those suspected to be out of reach are not waited for when one that is
     /// in reach has no quorum and the others in reach agree.
     fn round_is_over(&self) -> bool {
-        let no_quorum = self
-            .candidates
-            .iter()
-            .any(|c| c.verdict == Some(Verdict::NoQuorum));
-        self.candidates
-            .iter()
-            .all(|c| c.verdict.is_some() || (no_quorum && c.suspect))
+        let some = |verdict| self.candidates.iter().any(|c| c.verdict == Some(verdict));
+        let no_quorum = some(Verdict::NoQuorum);
+        let mut candidates = self.candidates.iter();
+        some(Verdict::Conflict)
+            || candidates.all(|c| c.verdict.is_some() || (no_quorum && c.suspect))
     }
 
     /// What all replicas together have said. `None`: begin a new round.
     fn judge(&mut self, now: Duration) -> Option<Step> {
         let some = |verdict| self.candidates.iter().any(|c| c.verdict == Some(verdict));
         let all = |verdict| self.candidates.iter().all(|c| c.verdict == Some(verdict));
+        if some(Verdict::Conflict) {
+            return None;
+        }
         if some(Verdict::NotHosted) && !self.table_read {
             self.table_read = true;
             return Some(Step::ReadTable);
@@ -381,10 +396,17 @@ impl Policy {
             )));
         }
         let error = match self.last.take() {
-            Some(error) if error.reason == Reason::NoLeader || error.reason == Reason::NoQuorum => {
+            Some(error)
+                if matches!(
+                    error.reason,
+                    Reason::NoLeader
+                        | Reason::NoQuorum
+                        | Reason::Overloaded
+                        | Reason::TransactionConflict
+                ) =>
+            {
                 error
             }
-            Some(error) if error.reason == Reason::Overloaded => error,
             Some(_) => Error::new(
                 Reason::NoQuorum,
                 "no replica of the shard could answer before the deadline",

@@ -435,13 +435,67 @@ fn overload_is_passed_on_at_once_but_an_eventual_get_asks_the_others() {
 
 #[test]
 fn an_answer_that_every_replica_would_give_is_final() {
-    for reason in [
-        Reason::InvalidRequest,
-        Reason::ConditionFailed,
-        Reason::TransactionConflict,
-    ] {
+    for reason in [Reason::InvalidRequest, Reason::ConditionFailed] {
         begin(Write).says(A, reason).fails(reason);
     }
+}
+
+#[test]
+fn what_the_shard_remembers_of_a_write_is_certain_even_after_a_lost_attempt() {
+    begin(Write)
+        .lost(A)
+        .says(B, Reason::ConditionFailed)
+        .fails(Reason::ConditionFailed);
+    // Beside an attempt that is still on its way, too.
+    begin(Write)
+        .at(1000)
+        .time_up()
+        .says(B, Reason::ConditionFailed)
+        .fails(Reason::ConditionFailed);
+    let rejected = Success::Rejected(vec![Some(model::Objection::TransactionConflict)]);
+    let answer = Outcome::Answer(Answer {
+        leader: Some(B),
+        result: Ok(rejected.clone()),
+    });
+    let script = begin(Write).lost(A).ended(B, answer);
+    assert_eq!(script.step, Step::Finish(Ok(rejected)));
+}
+
+#[test]
+fn a_conflict_is_tried_again_at_the_same_replica_until_the_deadline() {
+    begin(Write)
+        .says(A, Reason::NoLeader)
+        .sends(B, 1000)
+        .says(B, Reason::TransactionConflict)
+        .waits(10)
+        .at(10)
+        .time_up()
+        .sends(B, 1010)
+        .at(20)
+        .says(B, Reason::TransactionConflict)
+        .waits(40)
+        .at(40)
+        .time_up()
+        .sends(B, 1040)
+        .succeeds(B)
+        .done();
+    begin(Write)
+        .says(A, Reason::TransactionConflict)
+        .waits(10)
+        .at(5000)
+        .time_up()
+        .fails(Reason::TransactionConflict);
+}
+
+#[test]
+fn a_conflict_says_nothing_about_an_attempt_that_was_lost() {
+    begin(Write)
+        .lost(A)
+        .says(B, Reason::TransactionConflict)
+        .waits(10)
+        .at(5000)
+        .time_up()
+        .fails(Reason::OutcomeUnknown);
 }
 
 /// Whatever happens, in whatever order: the policy comes to an end by its deadline, and says "certainly not
@@ -468,6 +522,7 @@ mod properties {
                 Reason::Overloaded,
                 Reason::Corruption,
                 Reason::InvalidRequest,
+                Reason::TransactionConflict,
             ])
             .prop_map(Fate::Says),
             Just(Fate::NotSent),

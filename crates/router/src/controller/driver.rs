@@ -20,6 +20,7 @@ use crate::attempt::run::{End, Means, Request, Reread};
 use crate::directory::TableEntry;
 use crate::options::Timing;
 use crate::state::{Session, State};
+use crate::transaction::sweep;
 
 /// Questions, destructions and writes on the way at the same time. Seals have a bound of their own.
 const MAX_TASKS: usize = 64;
@@ -44,12 +45,14 @@ pub(crate) async fn run(state: &Arc<State>, session: &Arc<Session>) {
         }
         info!(router = %session.router, "this router is the controller");
         let mut deposed = leadership.clone();
+        let fence = leadership.borrow().fence();
         tokio::select! {
             biased;
             _ = deposed.wait_for(|leadership| !leadership.is_leader()) => {
                 info!(router = %session.router, "this router is not the controller any more");
             }
             () = lead(state, session) => {}
+            () = sweep::run(state, session, fence) => {}
         }
     }
 }

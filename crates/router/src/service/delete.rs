@@ -24,6 +24,7 @@ pub(crate) async fn delete(
     let operation = operation::Kind::Delete(Delete {
         key: key.partition.clone(),
         request_id: Some(id),
+        condition: request.condition,
     });
     let data = DataOperation {
         kind: Kind::Write,
@@ -34,6 +35,6 @@ pub(crate) async fn delete(
     };
     match state.execute(data).await? {
         Success::Applied { .. } => Ok(DeleteResponse {}),
-        Success::Found { .. } | Success::Absent => Err(super::misfit("delete")),
+        _ => Err(super::misfit("delete")),
     }
 }

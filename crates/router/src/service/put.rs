@@ -26,6 +26,7 @@ pub(crate) async fn put(
         key: key.partition.clone(),
         value,
         request_id: Some(id),
+        condition: request.condition,
     });
     let data = DataOperation {
         kind: Kind::Write,
@@ -36,6 +37,6 @@ pub(crate) async fn put(
     };
     match state.execute(data).await? {
         Success::Applied { version } => Ok(PutResponse { version }),
-        Success::Found { .. } | Success::Absent => Err(super::misfit("put")),
+        _ => Err(super::misfit("put")),
     }
 }

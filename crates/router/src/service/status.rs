@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use api::internal::{DescribeResponse, ReplicaStatus};
 use api::v1::{
     NodeStatus, ReplicaState, RouterStatus, ShardProblem, StatusRequest, StatusResponse,
+    TransactionCounters,
 };
 use api::{Error, Reason};
-use coordination::records::MemberRecord;
+use coordination::records::{EntryState, MemberRecord};
 use coordination::registry;
 use coordination::tree::Node;
 use model::{NodeId, RouterId, ShardId, Table, TableState};
@@ -57,6 +58,16 @@ pub(crate) async fn status(
         under_replicated_shards: shards.under_replicated,
         quarantined_replicas: nodes.iter().map(|node| node.quarantined).sum(),
         down_nodes: down.count() as u32,
+        transactions: Some(TransactionCounters {
+            in_doubt: cluster.in_doubt.len() as u32,
+            oldest_in_doubt_millis: cluster
+                .in_doubt
+                .iter()
+                .map(|started| state.now_millis().saturating_sub(*started))
+                .max()
+                .unwrap_or_default(),
+            ..state.transactions.counters.show()
+        }),
         nodes,
     })
 }
@@ -66,6 +77,8 @@ struct Processes {
     routers: Vec<RouterStatus>,
     members: Vec<MemberRecord>,
     live: BTreeSet<NodeId>,
+    /// When the transactions began that the ledger has pending.
+    in_doubt: Vec<u64>,
 }
 
 async fn read_cluster(session: &Session) -> Result<Processes, registry::Error> {
@@ -84,7 +97,20 @@ async fn read_cluster(session: &Session) -> Result<Processes, registry::Error> {
         routers: routers.collect(),
         members: members.map(|member| member.value).collect(),
         live: live.collect(),
+        in_doubt: in_doubt(session).await?,
     })
+}
+
+async fn in_doubt(session: &Session) -> Result<Vec<u64>, registry::Error> {
+    let store = &*session.store;
+    let ids = registry::list_transactions(store).await?;
+    let entries = registry::read_transactions(store, ids).await?;
+    let pending = entries
+        .into_iter()
+        .filter(|(_, entry)| entry.value.state == EntryState::Pending);
+    Ok(pending
+        .map(|(_, entry)| entry.value.started_millis)
+        .collect())
 }
 
 /// Whose candidate is the lowest.

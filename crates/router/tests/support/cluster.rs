@@ -247,6 +247,7 @@ impl Client {
             key: key.to_owned().into(),
             value: value.to_owned().into(),
             request_id: None,
+            condition: None,
         };
         let answer = self.key_value().put(within(deadline, request)).await;
         answer.map(|answer| answer.into_inner().version)
@@ -283,6 +284,7 @@ impl Client {
             table: table.to_owned(),
             key: key.to_owned().into(),
             request_id: None,
+            condition: None,
         };
         self.key_value()
             .delete(within(DEADLINE, request))
