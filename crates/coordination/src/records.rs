@@ -138,6 +138,15 @@ pub struct DeletedRecord {
     pub name: TableName,
 }
 
+/// At `/deleted/<table>/<node>`: this node has not confirmed yet. Empty, unless there is something to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TombstoneRecord {
+    /// The table was removed while it had never been available, as far as the store knew: what was written to it all the same
+    /// is not destroyed but quarantined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_available: bool,
+}
+
 /// A record with the number of its format in front.
 #[derive(Serialize)]
 struct Envelope<'a, T> {
@@ -193,6 +202,29 @@ record_in_envelope! {
     RouterRecord: |_, node| matches!(node, Node::Router(_)),
     NameRecord: |_, node| matches!(node, Node::Name(_)),
     DeletedRecord: |_, node| matches!(node, Node::Tombstones(_)),
+}
+
+impl Record for TombstoneRecord {
+    fn encode(&self) -> Bytes {
+        if *self == Self::default() {
+            return Bytes::new();
+        }
+        to_json(&Envelope {
+            format: FORMAT,
+            body: self,
+        })
+    }
+
+    fn decode_content(data: &[u8]) -> Result<Self, RecordFault> {
+        if data.is_empty() {
+            return Ok(Self::default());
+        }
+        from_json(data)
+    }
+
+    fn belongs_to(&self, node: &Node) -> bool {
+        matches!(node, Node::Tombstone(..))
+    }
 }
 
 impl Record for ClusterRecord {
@@ -270,6 +302,21 @@ mod tests {
                 NameRecord { table: TableId(9) }.encode(),
                 r#"{"format":1,"table":"0000000000000009"}"#,
             ),
+            (
+                DeletedRecord {
+                    name: "people".parse().unwrap(),
+                }
+                .encode(),
+                r#"{"format":1,"name":"people"}"#,
+            ),
+            (TombstoneRecord::default().encode(), ""),
+            (
+                TombstoneRecord {
+                    never_available: true,
+                }
+                .encode(),
+                r#"{"format":1,"never_available":true}"#,
+            ),
         ];
         for (encoded, json) in cases {
             assert_eq!(std::str::from_utf8(&encoded).unwrap(), json);
@@ -290,6 +337,10 @@ mod tests {
             format: 1,
         };
         assert_eq!(ClusterRecord::decode("/", &cluster.encode()), Ok(cluster));
+        for never_available in [false, true] {
+            let record = TombstoneRecord { never_available };
+            assert_eq!(TombstoneRecord::decode("/", &record.encode()), Ok(record));
+        }
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub use initialise::initialise;
 pub use nodes::{register_live_node, register_member};
 pub use quarantine::{Restoration, condemn_table, restore_table};
 pub use reading::{
-    Listing, Versioned, find_table, read_cluster, read_live_nodes, read_members, read_routers,
-    read_table, read_tables, read_tombstones, tombstones_of,
+    Listing, Versioned, find_table, is_undone, read_cluster, read_live_nodes, read_members,
+    read_routers, read_table, read_tables, read_tombstones, tombstones_of,
 };
 pub use removal::{confirm_destroyed, remove_table, sweep_tombstones};
 pub use routers::register_router;
@@ -95,6 +95,12 @@ pub enum Error {
         host: String,
         /// Its data directory.
         data_dir: String,
+    },
+    /// The node was taken for forgotten and is not.
+    #[error("data node {node} is a member, or is alive, so it may still serve")]
+    NotForgotten {
+        /// The node.
+        node: NodeId,
     },
     /// The node is alive, so it can't be forgotten.
     #[error("data node {node} is alive on {host} with {data_dir}: stop it first")]

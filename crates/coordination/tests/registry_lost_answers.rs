@@ -61,6 +61,7 @@ fn table(id: u64) -> Table {
         id: TableId(id),
         name: "people".parse().unwrap(),
         state: TableState::Creating,
+        never_available: false,
         replicas: 3,
         created_millis: 0,
         shards: HashRange::divide(2)
@@ -96,7 +97,7 @@ async fn removed(store: &dyn Coordination, table: &Versioned<Table>) {
     let deleting = set_table_state(store, table, TableState::Deleting)
         .await
         .unwrap();
-    remove_table(store, &deleting, &BTreeSet::new())
+    remove_table(store, &deleting, &BTreeSet::new(), &BTreeSet::new())
         .await
         .unwrap();
 }
@@ -199,7 +200,7 @@ async fn a_removal_leaves_its_tombstones_and_moves_the_cluster_once() {
         let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
         let deleting = deleting.unwrap();
         let unconfirmed = BTreeSet::from([NodeId(1), NodeId(2)]);
-        remove_table(&stage.lossy, &deleting, &unconfirmed)
+        remove_table(&stage.lossy, &deleting, &unconfirmed, &BTreeSet::new())
             .await
             .unwrap();
         stage.lossy.land().await;
@@ -220,9 +221,14 @@ async fn the_last_confirmation_leaves_nothing_behind() {
         let creating = created(&*stage.store, 7).await;
         let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
         let unconfirmed = BTreeSet::from([NodeId(1), NodeId(2)]);
-        remove_table(&*stage.store, &deleting.unwrap(), &unconfirmed)
-            .await
-            .unwrap();
+        remove_table(
+            &*stage.store,
+            &deleting.unwrap(),
+            &unconfirmed,
+            &BTreeSet::new(),
+        )
+        .await
+        .unwrap();
         confirm_destroyed(&*stage.store, TableId(7), NodeId(1))
             .await
             .unwrap();
@@ -325,9 +331,14 @@ async fn a_node_is_forgotten_with_all_that_waits_for_it() {
             let creating = created(&*stage.store, id).await;
             let deleting = set_table_state(&*stage.store, &creating, TableState::Deleting).await;
             let unconfirmed = unconfirmed.into_iter().map(NodeId).collect();
-            remove_table(&*stage.store, &deleting.unwrap(), &unconfirmed)
-                .await
-                .unwrap();
+            remove_table(
+                &*stage.store,
+                &deleting.unwrap(),
+                &unconfirmed,
+                &BTreeSet::new(),
+            )
+            .await
+            .unwrap();
         }
         let forgotten = forget_node(&stage.lossy, NodeId(1)).await.unwrap();
         assert!(forgotten.member, "{script:?}");

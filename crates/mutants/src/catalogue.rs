@@ -330,6 +330,16 @@ catalogue! {
         needs: "a data node that is down while a table is deleted",
     }
 
+    SealGivenUp "seal-given-up" {
+        mistake: "A shard that can't be sealed for some time passes for one that serves nobody.",
+        caught_by: "a table is unreachable from every router once its deletion was confirmed",
+        needs: "a router and a majority of a shard's nodes that are cut off from the coordination store and from the controller",
+    }
+    UndoDestroysData "undo-destroys-data" {
+        mistake: "A creation that is undone destroys what was written to the table.",
+        caught_by: "data that were written are still there after a creation was undone",
+        needs: "a coordination store that is restored from a backup of a moment when the table was being created",
+    }
     SealSkipped "seal-skipped" {
         mistake: "A table's replicas are destroyed without a seal in the logs of its shards.",
         caught_by: "a table is unreachable from every router once its deletion was confirmed",

@@ -17,9 +17,9 @@ use model::{NodeId, Table, TableId, TableName};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{read_cluster, read_table, table_of, tombstones};
+use super::reading::{is_undone, read_cluster, read_table, table_of, tombstones};
 use super::removal::members_of;
-use crate::records::{DeletedRecord, NameRecord, Record as _};
+use crate::records::{DeletedRecord, NameRecord, Record as _, TombstoneRecord};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
 
@@ -34,6 +34,8 @@ pub enum Restoration {
     NameTaken(TableId),
     /// The table was removed or dropped on purpose, and these nodes have not confirmed yet.
     Removed(BTreeSet<NodeId>),
+    /// The table's creation was undone, and these nodes have not confirmed yet.
+    Undone(BTreeSet<NodeId>),
     /// Nothing was written, and nothing will be: since the version of `/cluster` was read, a table was
     /// removed. It may be this one: ask the nodes again.
     ClusterMoved,
@@ -98,7 +100,15 @@ async fn obstacle(
         .is_some()
     {
         let nodes = tombstones(store, table.id).await?;
-        return Ok(Some(Restoration::Removed(nodes)));
+        let mut undone = !nodes.is_empty();
+        for &node in &nodes {
+            undone &= is_undone(store, table.id, node).await?;
+        }
+        return Ok(Some(if undone {
+            Restoration::Undone(nodes)
+        } else {
+            Restoration::Removed(nodes)
+        }));
     }
     if let Some(owner) = table_of(store, &table.name).await? {
         return Ok(Some(Restoration::NameTaken(owner)));
@@ -152,16 +162,18 @@ async fn condemnation(
         cluster.version,
     )];
     operations.extend(absent(&Node::Table(table)));
-    operations.extend(new_tombstones(store, table, name, members).await?);
+    let record = TombstoneRecord::default();
+    operations.extend(new_tombstones(store, table, name, record, members).await?);
     Ok(operations)
 }
 
-/// The tombstones that are missing, and a check that their nodes are members still: a tombstone for one that
+/// The tombstones with this record, and a check that their nodes are members still: a tombstone for one that
 /// was forgotten would stay for ever.
 pub(super) async fn new_tombstones(
     store: &dyn Coordination,
     table: TableId,
     name: &TableName,
+    record: TombstoneRecord,
     members: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let mut operations = Vec::new();
@@ -174,17 +186,26 @@ pub(super) async fn new_tombstones(
         operations.push(Operation::create(parent, record, CreateMode::Persistent));
     }
     let present = tombstones(store, table).await?;
-    for node in members.difference(&present) {
+    for node in members {
         let member = Node::Member(*node).path();
         let tombstone = Node::Tombstone(table, *node).path();
-        operations.push(Operation::check(member, ANY_VERSION));
-        operations.push(Operation::create(tombstone, "", CreateMode::Persistent));
+        if present.contains(node) {
+            // What is decided on purpose holds instead of an undone creation.
+            operations.push(Operation::set(tombstone, record.encode(), ANY_VERSION));
+        } else {
+            operations.push(Operation::check(member, ANY_VERSION));
+            operations.push(Operation::create(
+                tombstone,
+                record.encode(),
+                CreateMode::Persistent,
+            ));
+        }
     }
     Ok(operations)
 }
 
 /// Fails a `multi` if the znode is there.
-fn absent(node: &Node) -> [Operation; 2] {
+pub(super) fn absent(node: &Node) -> [Operation; 2] {
     [
         Operation::create(node.path(), "", CreateMode::Persistent),
         Operation::delete(node.path(), 0),

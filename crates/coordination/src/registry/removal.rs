@@ -9,9 +9,9 @@ use model::{NodeId, Table, TableId, TableState};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::quarantine::new_tombstones;
+use super::quarantine::{absent, new_tombstones};
 use super::reading::{Versioned, children, read, read_cluster, read_table};
-use crate::records::{NameRecord, Record as _};
+use crate::records::{NameRecord, Record as _, TombstoneRecord};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, Operation};
 
@@ -19,11 +19,15 @@ use crate::{ANY_VERSION, Coordination, Operation};
 /// has not confirmed that its replicas are destroyed, all in one `multi`. The same `multi` sets `/cluster`
 /// to what it is, so that its version moves; see [`create_table`](super::create_table).
 ///
+/// Nothing is removed unless each of the `forgotten` nodes is neither a member nor alive at that moment:
+/// [`Error::NotForgotten`].
+///
 /// A table that is gone already is a success. [`Error::Changed`] if it is not as it was read.
 pub async fn remove_table(
     store: &dyn Coordination,
     table: &Versioned<Table>,
     unconfirmed: &BTreeSet<NodeId>,
+    forgotten: &BTreeSet<NodeId>,
 ) -> Result<(), Error> {
     if table.value.state != TableState::Deleting {
         return Err(Error::Backwards {
@@ -33,7 +37,7 @@ pub async fn remove_table(
     }
     let mut attempts = Attempts::new();
     loop {
-        let operations = removal(store, table, unconfirmed).await;
+        let operations = removal(store, table, unconfirmed, forgotten).await;
         let operations = operations.map_err(|error| attempts.honest_read(error))?;
         let Err(error) = store.multi(operations).await else {
             return Ok(());
@@ -58,8 +62,12 @@ async fn removal(
     store: &dyn Coordination,
     table: &Versioned<Table>,
     unconfirmed: &BTreeSet<NodeId>,
+    forgotten: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let Table { id, name, .. } = &table.value;
+    if let Some(&node) = members_of(store, forgotten).await?.first() {
+        return Err(Error::NotForgotten { node });
+    }
     let cluster = read_cluster(store)
         .await?
         .ok_or_else(|| Error::NotInitialised {
@@ -82,7 +90,14 @@ async fn removal(
         operations.push(Operation::delete(name_node.path(), holder.version));
     }
     let members = members_of(store, unconfirmed).await?;
-    operations.extend(new_tombstones(store, *id, name, &members).await?);
+    let record = TombstoneRecord {
+        never_available: table.value.never_available,
+    };
+    operations.extend(new_tombstones(store, *id, name, record, &members).await?);
+    for &node in forgotten {
+        operations.extend(absent(&Node::Member(node)));
+        operations.extend(absent(&Node::Live(node)));
+    }
     Ok(operations)
 }
 

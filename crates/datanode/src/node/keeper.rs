@@ -53,6 +53,8 @@ pub(super) struct Keeper {
     pub(super) destroy: mpsc::Receiver<DestroyRequest>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) wanted: Wanted,
+    /// Those of the tombstones that are of tables that were never available, as far as the store knew.
+    pub(super) undone: BTreeSet<TableId>,
     /// Where the nodes are.
     pub(super) members: BTreeMap<NodeId, String>,
     /// This process was registered as alive in some session: it is no copy that was started beside the original.
@@ -317,7 +319,11 @@ impl Keeper {
         let ours = found
             .iter()
             .filter(|(_, nodes)| nodes.contains(&self.member.id));
-        self.wanted.tombstones = ours.map(|(table, _)| *table).collect();
+        let ours: Vec<TableId> = ours.map(|(table, _)| *table).collect();
+        self.wanted.tombstones.clear();
+        for table in ours {
+            self.read_tombstone(store, table).await?;
+        }
         let confirm = self.compare().await?;
         for table in confirm {
             registry::confirm_destroyed(store, table, self.member.id).await?;
@@ -327,37 +333,100 @@ impl Keeper {
         Ok(())
     }
 
+    /// Takes a tombstone of ours in, and what it says of its table.
+    async fn read_tombstone(
+        &mut self,
+        store: &dyn Coordination,
+        table: TableId,
+    ) -> Result<(), End> {
+        let undone = if self.replicas.of_table(table).is_empty() {
+            false
+        } else {
+            match registry::is_undone(store, table, self.member.id).await {
+                Ok(undone) => undone,
+                Err(registry::Error::Record(error)) => {
+                    tracing::warn!(%error, "a tombstone can't be read: remove it, or empty it to have the replicas destroyed");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.wanted.tombstones.insert(table);
+        if undone {
+            self.undone.insert(table);
+        } else {
+            self.undone.remove(&table);
+        }
+        Ok(())
+    }
+
     /// Compares what is held with what is known to be wanted.
     async fn compare(&mut self) -> Result<BTreeSet<TableId>, End> {
+        // A disk that fails here fails for the replicas too, and they stop for their own reasons.
+        let spared = self.spared().await.map_err(End::Lost)?;
+        for table in spared.difference(&self.wanted.spared) {
+            tracing::error!(%table, "the creation of this table was undone, but it has been in use: its replicas are quarantined \
+                and not destroyed; see `minidynamo list-quarantined`");
+        }
+        self.wanted.spared = spared;
         let plan = plan(self.member.id, &self.wanted, &self.replicas.standings());
         let done = self.replicas.carry_out(&plan, &self.wanted.tables).await;
-        // A disk that fails here fails for the replicas too, and they stop for their own reasons.
         done.map_err(End::Lost)?;
         Ok(plan.confirm)
     }
 
-    /// Destroys what there is of a table if the coordination store says that its deletion was decided.
+    /// The tables that are to go as ones that were never available, and that clients have used all the same.
+    async fn spared(&mut self) -> Result<BTreeSet<TableId>, String> {
+        self.undone
+            .retain(|table| self.wanted.tombstones.contains(table));
+        let deleting = self.wanted.tables.values();
+        let deleting = deleting
+            .filter(|table| table.state == TableState::Deleting && table.never_available)
+            .map(|table| table.id);
+        let undone: BTreeSet<TableId> = deleting.chain(self.undone.iter().copied()).collect();
+        self.replicas.used(undone).await
+    }
+
+    /// Destroys what there is of a table if the coordination store says that its deletion was decided. True: there is nothing
+    /// left that would ever serve.
     async fn destroy_table(
         &mut self,
         store: &dyn Coordination,
         table: TableId,
     ) -> Result<bool, End> {
         store.sync(&Node::Table(table).path()).await?;
-        let decided = match registry::read_table(store, table).await? {
-            Some(record) => record.value.state == TableState::Deleting,
-            None => registry::tombstones_of(store, self.member.id)
-                .await?
-                .contains(&table),
-        };
-        if decided {
-            // What is known may be older than what was just read, and there may be no tombstone for what was made after this.
-            if let Some(known) = self.wanted.tables.get_mut(&table) {
-                known.state = TableState::Deleting;
+        let undone = match registry::read_table(store, table).await? {
+            Some(record) if record.value.state == TableState::Deleting => {
+                let undone = record.value.never_available;
+                // What is known may be older than what was just read, and there may be no tombstone for what was made after
+                // this.
+                self.wanted.unreadable.remove(&table);
+                self.wanted.tables.insert(table, record.value);
+                undone
             }
-            let shards = self.replicas.of_table(table);
-            self.replicas.destroy(&shards).await.map_err(End::Lost)?;
+            Some(_) => return Ok(false),
+            None => {
+                let ours = registry::tombstones_of(store, self.member.id).await?;
+                if !ours.contains(&table) {
+                    return Ok(false);
+                }
+                self.read_tombstone(store, table).await?;
+                if !self.wanted.tombstones.contains(&table) {
+                    return Ok(false);
+                }
+                self.undone.contains(&table)
+            }
+        };
+        let mut rest = self.replicas.of_table(table);
+        if undone {
+            self.compare().await?;
+            rest = self.replicas.of_table(table);
+            if self.wanted.spared.contains(&table) {
+                rest = &rest - &self.replicas.kept_out_of(table);
+            }
         }
-        Ok(decided && self.replicas.of_table(table).is_empty())
+        self.replicas.destroy(&rest).await.map_err(End::Lost)?;
+        Ok(true)
     }
 }
 

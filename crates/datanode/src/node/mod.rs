@@ -272,6 +272,7 @@ impl Opened {
             destroy: destroy_requests,
             stop: stopping.clone(),
             wanted: Wanted::default(),
+            undone: std::collections::BTreeSet::new(),
             members: std::collections::BTreeMap::new(),
             was_registered: false,
         };

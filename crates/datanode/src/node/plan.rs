@@ -10,6 +10,7 @@
 //! | listed as `deleting`, likewise | – | – | start | – |
 //! | listed, but unreadable | – | – | as it is | – |
 //! | tombstoned | confirm | destroy, confirm | destroy, confirm | confirm |
+//! | tombstoned or `deleting` as one that was never available, and used | confirm | destroy, confirm | quarantine, confirm | confirm |
 //! | neither | – | – | quarantine | – |
 //!
 //! A node that holds nothing of a table in `deleting` may have said so already, and there will be no tombstone for it: what it
@@ -28,6 +29,9 @@ pub(super) struct Wanted {
     pub(super) unreadable: BTreeSet<TableId>,
     /// Removed tables for which this node has a tombstone.
     pub(super) tombstones: BTreeSet<TableId>,
+    /// Of the tables that are listed as `deleting` or have a tombstone here: those that were never available as far as the
+    /// store knows, and were used all the same, as this node's replicas show.
+    pub(super) spared: BTreeSet<TableId>,
 }
 
 /// How a node stands to a shard.
@@ -87,11 +91,16 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
     for (&shard, &standing) in held {
         let absent = mutant!(AbsenceDestroys) && !wanted.tables.contains_key(&shard.table);
         let tombstoned = absent || wanted.tombstones.contains(&shard.table);
+        let spared = wanted.spared.contains(&shard.table);
         match standing {
             Standing::Destroyed => {}
             Standing::HalfDestroyed => {
                 plan.destroy.insert(shard);
             }
+            Standing::Running if spared => {
+                plan.quarantine.insert(shard);
+            }
+            Standing::Dormant | Standing::Quarantined if spared => {}
             _ if tombstoned => {
                 plan.destroy.insert(shard);
             }
@@ -132,6 +141,7 @@ mod tests {
             id: TableId(7),
             name: "people".parse().unwrap(),
             state: TableState::Creating,
+            never_available: false,
             replicas: 3,
             created_millis: 0,
             shards: HashRange::divide(2)
@@ -257,6 +267,31 @@ mod tests {
             plan(ME, &listed(), &held(Standing::Destroyed)),
             Plan::default()
         );
+    }
+
+    /// The store was restored from a backup of the moment when the table was being created: what was written since stays.
+    #[test]
+    fn what_was_used_is_quarantined_when_its_creation_is_undone() {
+        let mut deleting = listed();
+        for table in deleting.tables.values_mut() {
+            table.state = TableState::Deleting;
+            table.never_available = true;
+        }
+        for mut wanted in [deleting, tombstoned()] {
+            wanted.spared = [TableId(7)].into();
+            let of = |standing| plan(ME, &wanted, &held(standing));
+            let running = of(Standing::Running);
+            assert_eq!(running.quarantine, [shard(0)].into());
+            for standing in [Standing::Running, Standing::Dormant, Standing::Quarantined] {
+                let plan = of(standing);
+                assert!(plan.destroy.is_empty() && plan.start.is_empty());
+                assert_eq!(plan.confirm, wanted.tombstones, "nobody waits for it");
+            }
+        }
+        let mut wanted = tombstoned();
+        wanted.spared = [TableId(7)].into();
+        let plan = plan(ME, &wanted, &held(Standing::HalfMade));
+        assert_eq!(plan.destroy, [shard(0)].into(), "it has never taken part");
     }
 
     #[cfg(feature = "mutants")]

@@ -108,6 +108,7 @@ mod tests {
                 table_shards: 2,
                 hashes: (3, 4),
                 created_millis: 5,
+                was_available: true,
             },
             fault: String::new(),
         }

@@ -186,6 +186,7 @@ impl Cluster {
             id: TableId(rand::random()),
             name: name.parse().unwrap(),
             state: TableState::Available,
+            never_available: false,
             replicas,
             created_millis: 0,
             shards: HashRange::divide(shards)

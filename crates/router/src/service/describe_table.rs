@@ -65,7 +65,7 @@ pub(crate) async fn describe(state: &State, entry: &TableEntry) -> TableDescript
         .filter(|shard| progress::is_under_replicated(&shard.replicas));
     TableDescription {
         summary: Some(super::list_tables::summary(table)),
-        progress: progress::progress(table, &answers, &statuses, &snapshot.live),
+        progress: progress::progress(table, &answers, &statuses, &snapshot.live, &lost),
         under_replicated_shards: under_replicated.count() as u32,
         shards,
     }
@@ -73,7 +73,7 @@ pub(crate) async fn describe(state: &State, entry: &TableEntry) -> TableDescript
 
 /// Those of the nodes that are no members. The copy of the members may lag, so the store has the last word; without
 /// one nobody is lost.
-async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+pub(super) async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     {
         let snapshot = state.directory.snapshot();
         nodes.retain(|node| !snapshot.members.contains_key(node));

@@ -161,6 +161,7 @@ pub(crate) fn table_of(
         id,
         name,
         state: TableState::Available,
+        never_available: false,
         replicas: placed.first().map_or(0, |shard| shard.nodes.len() as u32),
         created_millis: replicas
             .iter()

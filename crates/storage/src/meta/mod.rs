@@ -83,6 +83,11 @@ impl ShardMeta {
         }
     }
 
+    /// Whether a client's write was ever applied, be it a delete of what was not there.
+    pub fn was_written(&self) -> bool {
+        self.last_lsn > Lsn::default() || self.max_delete_timestamp > Timestamp::ZERO
+    }
+
     /// Keeps `items`, `bytes` and `content` in step with one change: the item under `key` was `old` and becomes `new`,
     /// where `None` stands for absent. `key` is the [`crate::keys::item_part`] of the stored key, `old` and `new`
     /// are encoded items.
@@ -132,6 +137,9 @@ pub struct ReplicaRecord {
     pub hashes: (u64, u64),
     /// When the replica was made, milliseconds since the Unix epoch by the node's clock.
     pub created_millis: u64,
+    /// The node has seen the table `available` since. Clients may have used it then, whatever a coordination store that was
+    /// restored from an older backup says.
+    pub was_available: bool,
 }
 
 /// The identities of the writes that one Raft entry applied, and the version that each got, so that a write that
@@ -161,7 +169,7 @@ macro_rules! record {
 }
 
 record!(ShardMeta, "shard", 1);
-record!(ReplicaRecord, "replica", 2);
+record!(ReplicaRecord, "replica", 3);
 record!(RequestBlock, "request", 1);
 
 pub(crate) fn encode<T: Serialize>(format: u8, value: &T) -> Bytes {
