@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use coordination::records::decode_at;
 use coordination::simulated::{Ensemble, EnsembleOptions};
-use coordination::{Znode, tree};
+use coordination::{Connect, Znode, tree};
 use datanode::Tuning;
 use environment::Environment;
 use model::{NodeId, ShardId, Table, TableState};
@@ -313,9 +313,23 @@ impl Cluster {
         self.without_log.contains(&(id, shard))
     }
 
-    /// The first table is not listed in the coordination store for a while. One table at a time: false if there is
-    /// none, or another is hidden.
+    /// The first table is not listed in the coordination store for a while. One operator at a time: false if there is
+    /// no table, or one is at work.
     pub fn hide_table(&mut self, millis: u64) -> bool {
+        let hidden = Duration::from_millis(millis);
+        self.operate(move |store, table, exit| operator::hide(store, table, hidden, exit))
+    }
+
+    /// The first table is as it was when it was being created, its creation is undone, and it is listed again later. As
+    /// above.
+    pub fn undo_table(&mut self) -> bool {
+        self.operate(operator::undo)
+    }
+
+    fn operate<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Arc<dyn Connect>, Table, Exit) -> F + Send + 'static,
+    ) -> bool {
         if self.is_up(OPERATOR) {
             return false;
         }
@@ -327,15 +341,12 @@ impl Cluster {
         let process = self.new_process(OPERATOR);
         let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
         if let Some(host) = self.hosts.get_mut(&OPERATOR) {
-            let hidden = Duration::from_millis(millis);
-            host.start(&self.fabric, move |_, exit| {
-                operator::hide(coordination, table, hidden, exit)
-            });
+            host.start(&self.fabric, move |_, exit| work(coordination, table, exit));
         }
         true
     }
 
-    /// Whether a table is hidden, or the operator makes sure that it is not any more.
+    /// Whether an operator is at work on a table, or makes sure that it is listed again.
     pub fn is_operated(&self) -> bool {
         self.is_up(OPERATOR)
     }

@@ -93,7 +93,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
         // For scenarios of their own: a node that serves nothing any more, a table that nobody can use.
-        Kind::LoseLog | Kind::HideTable => 0,
+        Kind::LoseLog | Kind::HideTable | Kind::UndoTable => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -103,10 +103,17 @@ fn everything() -> Scenario {
         _ => 3,
     };
     Scenario {
+        workload: Workload {
+            churners: 1,
+            ..base("", "").workload
+        },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
         // Not every fault finds something to hit: one in a second is to.
         fault_millis: 680,
-        ..base("everything", "puts, gets and deletes under every fault")
+        ..base(
+            "everything",
+            "puts, gets, deletes and a table that comes and goes, under every fault",
+        )
     }
 }
 
@@ -386,6 +393,7 @@ fn old_backup() -> Scenario {
     Scenario {
         faults: vec![
             (Kind::HideTable, 4),
+            (Kind::UndoTable, 4),
             (Kind::KillNode, 2),
             (Kind::KillRouter, 2),
             (Kind::CutCoordination, 2),
@@ -395,7 +403,7 @@ fn old_backup() -> Scenario {
         fault_millis: 1_500,
         ..base(
             "old-backup",
-            "a coordination store in which a table is missing for a while",
+            "a coordination store in which a table is missing for a while, or being created once more and undone",
         )
     }
 }

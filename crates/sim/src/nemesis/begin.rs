@@ -102,6 +102,7 @@ impl Nemesis {
                 let millis = self.dice.between(200, 6_000);
                 cluster.hide_table(millis)
             }
+            Kind::UndoTable => cluster.undo_table(),
             Kind::StopCoordination => {
                 let begun = changes(cluster, "outage", |cluster| cluster.ensemble.outage(true));
                 self.until(cluster, 500, 8_000, Undo::Servers);

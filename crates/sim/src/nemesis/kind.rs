@@ -103,6 +103,9 @@ kinds! {
     /// The table that all clients work on is not listed in the coordination store for some seconds, as if that
     /// had been restored from an old backup.
     HideTable = "table not listed",
+    /// The record of the table that all clients work on is what it was when the table was being created, as in an old
+    /// backup, and the creation is undone. Later an operator lists the table again, as `keep-quarantined` does.
+    UndoTable = "creation undone",
     /// The coordination store has no majority.
     StopCoordination = "coordination stopped",
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,
