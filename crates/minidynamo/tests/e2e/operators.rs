@@ -391,10 +391,8 @@ async fn a_creation_that_is_undone_by_an_old_backup_costs_no_data() {
     }
     let listed = quarantined(&cluster, 60).await;
     let table = &listed["tables"][0];
-    assert_eq!(
-        (&table["name"], &table["items"]),
-        (&"people".into(), &KEYS.into())
-    );
+    assert_eq!(table["name"], "people");
+    assert_eq!(table["found_shards"], 30);
     let id = table["id"].as_str().unwrap();
     assert!(cluster.nodes[0].stderr().contains("list-quarantined"));
     let missing = run(&cluster, &["keep-quarantined", id]).await;
