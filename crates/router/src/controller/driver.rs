@@ -117,6 +117,13 @@ fn known(state: &State) -> Option<Event> {
     })
 }
 
+fn tell_of_waiting(table: TableId, shards: usize, nodes: &BTreeSet<NodeId>) {
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    warn!(%table, shards, nodes = nodes.join(", "),
+        "a deletion waits for shards that are not sealed and whose nodes could still serve them: start these nodes, \
+         or forget those that will never return");
+}
+
 /// What carries effects out.
 struct Hands {
     state: Arc<State>,
@@ -167,7 +174,7 @@ impl Hands {
                 shards,
                 nodes,
             } => {
-                self.tell_of_waiting(table, shards, &nodes);
+                tell_of_waiting(table, shards, &nodes);
                 None
             }
         }
@@ -196,13 +203,6 @@ impl Hands {
                 false
             }
         }
-    }
-
-    fn tell_of_waiting(&self, table: TableId, shards: usize, nodes: &BTreeSet<NodeId>) {
-        let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-        warn!(%table, shards, nodes = nodes.join(", "),
-            "a deletion waits for shards that are not sealed and whose nodes could still serve them: start these nodes, \
-             or forget those that will never return");
     }
 
     async fn remove(

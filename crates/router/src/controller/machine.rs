@@ -136,7 +136,7 @@ enum Stage {
         poll_at: Duration,
         interval: Duration,
     },
-    Deleting(Deletion),
+    Deleting(Box<Deletion>),
     /// A write is on the way, or has failed and is to be tried again then.
     Writing {
         write: Effect,
@@ -234,7 +234,7 @@ impl Machine {
                 poll_at: now,
                 interval: self.patience.creating_poll.0,
             },
-            TableState::Deleting => Stage::Deleting(Deletion::new(now, entry)),
+            TableState::Deleting => Stage::Deleting(Box::new(Deletion::new(now, entry))),
         }
     }
 

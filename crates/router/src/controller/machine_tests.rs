@@ -135,9 +135,10 @@ fn short(effect: &Effect) -> String {
         } => {
             let list =
                 |nodes: &BTreeSet<NodeId>| nodes.iter().map(node).collect::<Vec<_>>().join(" ");
-            let forgotten = match forgotten.is_empty() {
-                true => String::new(),
-                false => format!(", forgotten [{}]", list(forgotten)),
+            let forgotten = if forgotten.is_empty() {
+                String::new()
+            } else {
+                format!(", forgotten [{}]", list(forgotten))
             };
             let tombstones = list(tombstones);
             format!("remove if {version}, tombstones [{tombstones}]{forgotten}")
