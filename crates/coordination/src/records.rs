@@ -90,6 +90,21 @@ pub struct MemberRecord {
     /// A label of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Of the process that is this node. A process on a copy of its data directory has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
+    /// Tenures after `tenure` up to this number were taken with copies while that one lasted. They are void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void_to: Option<u64>,
+}
+
+/// A process's time as a data node, from its start to its end. Also written into the node's data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// Grows from one to the next.
+    pub number: u64,
+    /// Of the process.
+    pub incarnation: u64,
 }
 
 /// At `/nodes/<node>`: a data node that is alive.
@@ -245,6 +260,17 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: Some("b".into()),
+            tenure: None,
+            void_to: None,
+        };
+        let held = MemberRecord {
+            zone: None,
+            tenure: Some(Tenure {
+                number: 3,
+                incarnation: 4,
+            }),
+            void_to: Some(5),
+            ..member.clone()
         };
         let cases = [
             (
@@ -254,6 +280,10 @@ mod tests {
             (
                 member.encode(),
                 r#"{"format":1,"id":"0000000000000005","address":"h:1","zone":"b"}"#,
+            ),
+            (
+                held.encode(),
+                r#"{"format":1,"id":"0000000000000005","address":"h:1","tenure":{"number":3,"incarnation":4},"void_to":5}"#,
             ),
             (
                 live().encode(),
@@ -282,6 +312,8 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         assert_eq!(MemberRecord::decode("/", &member.encode()), Ok(member));
         assert_eq!(LiveNodeRecord::decode("/", &live().encode()), Ok(live()));

@@ -79,6 +79,8 @@ async fn other_tables_live(store: &dyn Coordination, id: u64) {
         id: NodeId(1),
         address: "h:1".into(),
         zone: None,
+        tenure: None,
+        void_to: None,
     };
     register_member(store, &member).await.unwrap();
     let table = created(store, id, "others").await;

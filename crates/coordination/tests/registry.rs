@@ -95,6 +95,8 @@ fn member(id: u64) -> MemberRecord {
         id: NodeId(id),
         address: format!("h:{id}"),
         zone: None,
+        tenure: None,
+        void_to: None,
     }
 }
 
@@ -389,6 +391,8 @@ async fn a_member_s_address_follows_it_and_outlives_its_session() {
                 id: NodeId(1),
                 address: address.into(),
                 zone: Some("z".into()),
+                tenure: None,
+                void_to: None,
             };
             register_member(&*node, &member).await.unwrap();
         }

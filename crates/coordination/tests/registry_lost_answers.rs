@@ -246,6 +246,8 @@ async fn nodes_and_routers_are_registered_once() {
             id: NodeId(1),
             address: "h:1".into(),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         let live = LiveNodeRecord {
             id: NodeId(1),

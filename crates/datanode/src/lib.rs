@@ -38,6 +38,7 @@ pub mod node;
 pub mod operation;
 pub mod options;
 pub mod peers;
+mod senders;
 pub mod service;
 pub mod shell;
 pub mod snapshot;

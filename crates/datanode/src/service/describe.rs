@@ -45,6 +45,9 @@ impl Service {
         };
         DescribeResponse {
             node: self.node.0,
+            incarnation: self.incarnation,
+            host: self.place.host.clone(),
+            data_dir: self.place.dir.clone(),
             replica_count: replicas.len() as u32,
             leader_count: replicas
                 .iter()
