@@ -9,6 +9,8 @@
 //! {"format":1,"id":"2f1d0a7c5b3e9486","address":"10.0.0.7:7801","zone":"b"}
 //! ```
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use model::table::InvalidTable;
 use model::{ClusterId, NodeId, TableId, TableName};
@@ -146,11 +148,15 @@ pub struct NameRecord {
     pub table: TableId,
 }
 
-/// At `/deleted/<table>`: a removed table that some node still has replicas of.
+/// At `/deleted/<table>`: a removed table that some node still has replicas of, or that one would have if it came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedRecord {
     /// The name that it had, for people who look.
     pub name: TableName,
+    /// Nodes that were forgotten before they confirmed. None of them has a tombstone, and as long as there are any, the table
+    /// can't be listed again from what they would bring.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgotten: BTreeSet<NodeId>,
 }
 
 /// A record with the number of its format in front.

@@ -188,6 +188,8 @@ async fn damaged_members_live_nodes_and_routers_are_named_and_not_replaced() {
             id: NodeId(id),
             address: format!("h:{id}"),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         let live = |id| LiveNodeRecord {
             id: NodeId(id),

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{LiveNodeRecord, MemberRecord, RecordFault};
 use coordination::registry::{
-    Creation, Election, Error, Leadership, Restoration, Versioned, confirm_destroyed, create_table,
-    forget_node, initialise, read_cluster, read_live_nodes, read_members, read_table, read_tables,
-    read_tombstones, register_live_node, register_member, remove_table, restore_table,
-    set_table_state, sweep_tombstones, tombstones_of,
+    Creation, Election, Error, Leadership, Restoration, Versioned, condemn_table,
+    confirm_destroyed, create_table, forget_node, initialise, read_cluster, read_live_nodes,
+    read_members, read_table, read_tables, read_tombstones, register_live_node, register_member,
+    remove_table, restore_table, set_table_state, sweep_tombstones, tombstones_of,
 };
 use coordination::testing::{Proxy, ZooKeeperServer, eventually};
 use coordination::tree::Node;
@@ -219,6 +219,12 @@ async fn a_table_s_life_leaves_no_residue() {
                 .await
                 .unwrap();
         }
+        // But what it may have is not forgotten.
+        let noted = read_tombstones(store).await.unwrap();
+        assert_eq!(noted, [(TableId(7), [].into())].into());
+        confirm_destroyed(store, TableId(7), NodeId(4))
+            .await
+            .unwrap();
         assert_eq!(read_tombstones(store).await.unwrap(), [].into());
         let deleting = set_table_state(store, &again, TableState::Deleting).await;
         remove_table(store, &deleting.unwrap(), &BTreeSet::new())
@@ -275,6 +281,53 @@ async fn a_table_is_restored_once_and_under_a_name_that_is_free() {
         assert_eq!(restore(&table(8, "third")).await, Restoration::Listed);
         let left = store.children(&Node::Deleted.path()).await;
         assert_eq!(left, Ok(Some(vec![])));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_table_that_forgotten_nodes_could_bring_back_is_not_restored() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        for id in 1..=3 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        // One is forgotten before the table is removed, one after that, and one confirms in between.
+        let created = created(store, &table(7, "people")).await;
+        let doomed = set_table_state(store, &created, TableState::Deleting).await;
+        let doomed = doomed.unwrap();
+        assert!(forget_node(store, NodeId(1)).await.unwrap().member);
+        let all = [NodeId(1), NodeId(2), NodeId(3)].into();
+        remove_table(store, &doomed, &all).await.unwrap();
+        confirm_destroyed(store, TableId(7), NodeId(3))
+            .await
+            .unwrap();
+        let forgotten = forget_node(store, NodeId(2)).await.unwrap();
+        assert_eq!(forgotten.tombstones, [TableId(7)].into());
+
+        for id in 1..=2 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        let found = read_tombstones(store).await.unwrap();
+        assert_eq!(found, [(TableId(7), [].into())].into());
+        sweep_tombstones(store, &found).await.unwrap();
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let restored = restore_table(store, &table(7, "people"), version).await;
+        assert_eq!(restored, Ok(Restoration::Removed([].into())));
+
+        // Once both have destroyed what they have, nothing is left of it.
+        let name = "people".parse().unwrap();
+        for id in [1, 2] {
+            let nodes = [NodeId(id)].into();
+            let condemned = condemn_table(store, TableId(7), &name, &nodes).await;
+            assert_eq!(condemned, Ok(Some(nodes)));
+            let path = Node::Tombstones(TableId(7)).path();
+            assert!(store.get(&path).await.unwrap().is_some());
+            confirm_destroyed(store, TableId(7), NodeId(id))
+                .await
+                .unwrap();
+        }
+        assert_eq!(read_tombstones(store).await.unwrap(), [].into());
     })
     .await;
 }

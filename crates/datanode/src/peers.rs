@@ -49,12 +49,7 @@ struct Link {
 
 impl Peers {
     /// No links yet. The tasks run on `runtime`.
-    pub fn new(
-        node: NodeId,
-        incarnation: u64,
-        runtime: Handle,
-        network: Arc<dyn Network>,
-    ) -> Self {
+    pub fn new(node: NodeId, incarnation: u64, runtime: Handle, network: Arc<dyn Network>) -> Self {
         Self {
             node,
             incarnation,

@@ -17,7 +17,7 @@ use model::{NodeId, Table, TableId, TableName};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{read_cluster, read_table, table_of, tombstones};
+use super::reading::{read, read_cluster, read_table, table_of, tombstones};
 use super::removal::members_of;
 use crate::records::{DeletedRecord, NameRecord, Record as _};
 use crate::tree::Node;
@@ -32,7 +32,8 @@ pub enum Restoration {
     Listed,
     /// The name belongs to another table.
     NameTaken(TableId),
-    /// The table was removed or dropped on purpose, and these nodes have not confirmed yet.
+    /// The table was removed or dropped on purpose, and these nodes have not confirmed yet; if there are none, those that had not
+    /// were forgotten.
     Removed(BTreeSet<NodeId>),
     /// Nothing was written, and nothing will be: since the version of `/cluster` was read, a table was
     /// removed. It may be this one: ask the nodes again.
@@ -128,7 +129,7 @@ pub async fn condemn_table(
         if members.is_empty() {
             return Ok(Some(members));
         }
-        let operations = condemnation(store, table, name, &members).await;
+        let operations = condemnation(store, table, name, &members, nodes).await;
         let operations = operations.map_err(|error| attempts.honest_read(error))?;
         // An attempt whose answer was lost is made again. What it may have written by then has moved
         // `/cluster` and is seen; a tombstone that was confirmed meanwhile is confirmed once more.
@@ -144,6 +145,7 @@ async fn condemnation(
     table: TableId,
     name: &TableName,
     members: &BTreeSet<NodeId>,
+    nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let cluster = read_cluster(store).await?.ok_or_else(no_cluster)?;
     let mut operations = vec![Operation::set(
@@ -152,27 +154,25 @@ async fn condemnation(
         cluster.version,
     )];
     operations.extend(absent(&Node::Table(table)));
-    operations.extend(new_tombstones(store, table, name, members).await?);
+    operations.extend(new_tombstones(store, table, name, members, nodes).await?);
     Ok(operations)
 }
 
-/// The tombstones that are missing, and a check that their nodes are members still: a tombstone for one that
-/// was forgotten would stay for ever.
+/// The tombstones that are missing of those `nodes` that are `members`, with a check that they are members still: a tombstone
+/// for one that was forgotten would stay for ever. The others are noted in the parent's record.
 pub(super) async fn new_tombstones(
     store: &dyn Coordination,
     table: TableId,
     name: &TableName,
     members: &BTreeSet<NodeId>,
+    nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let mut operations = Vec::new();
-    if members.is_empty() {
+    let forgotten = nodes - members;
+    if nodes.is_empty() {
         return Ok(operations);
     }
-    let parent = Node::Tombstones(table).path();
-    if store.get(&parent).await?.is_none() {
-        let record = DeletedRecord { name: name.clone() }.encode();
-        operations.push(Operation::create(parent, record, CreateMode::Persistent));
-    }
+    operations.extend(parent_of_tombstones(store, table, name, forgotten).await?);
     let present = tombstones(store, table).await?;
     for node in members.difference(&present) {
         let member = Node::Member(*node).path();
@@ -181,6 +181,32 @@ pub(super) async fn new_tombstones(
         operations.push(Operation::create(tombstone, "", CreateMode::Persistent));
     }
     Ok(operations)
+}
+
+/// What makes the parent, or notes these nodes in it.
+async fn parent_of_tombstones(
+    store: &dyn Coordination,
+    table: TableId,
+    name: &TableName,
+    forgotten: BTreeSet<NodeId>,
+) -> Result<Option<Operation>, Error> {
+    let parent = Node::Tombstones(table);
+    let Some(found) = read::<DeletedRecord>(store, &parent).await? else {
+        let name = name.clone();
+        let record = DeletedRecord { name, forgotten }.encode();
+        let create = Operation::create(parent.path(), record, CreateMode::Persistent);
+        return Ok(Some(create));
+    };
+    let mut record = found.value;
+    if forgotten.is_subset(&record.forgotten) {
+        return Ok(None);
+    }
+    record.forgotten.extend(forgotten);
+    Ok(Some(Operation::set(
+        parent.path(),
+        record.encode(),
+        found.version,
+    )))
 }
 
 /// Fails a `multi` if the znode is there.

@@ -224,7 +224,7 @@ impl Keeper {
                 }
                 claimed = patiently(&self.health, CLAIMING, claim.settled()), if !claim.is_settled() => {
                     claimed?;
-                    tracing::info!(node = %self.member.id, "registered again");
+                    tracing::info!(node = %self.member.id, "the registration stands");
                     self.health.send_replace(Health::ready(""));
                 }
                 // With what the watches have told, so that a steady cluster reads nothing: this is for what
@@ -320,7 +320,10 @@ impl Keeper {
             });
             if next.as_ref().is_some_and(|next| next.void_to.is_some()) {
                 let other = found.map(|found| found.address.clone());
-                tracing::warn!(?other, "a copy of the data directory was started while this node ran; it has to end");
+                tracing::warn!(
+                    ?other,
+                    "a copy of the data directory was started while this node ran; it has to end"
+                );
             }
             next
         });

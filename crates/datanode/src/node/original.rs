@@ -24,7 +24,9 @@ pub(super) async fn other_process(
         return None;
     }
     let ask = async {
-        let channel = connect(network, &recorded.address, &Timing::default()).await.ok()?;
+        let channel = connect(network, &recorded.address, &Timing::default())
+            .await
+            .ok()?;
         let request = DescribeRequest {
             table: 0,
             totals_only: true,

@@ -227,7 +227,11 @@ mod tests {
     #[test]
     fn a_store_that_was_restored_from_an_older_backup_ends_nobody() {
         let own = named(7, 70);
-        for older in [named(5, 50), record(None, None), record(Some(tenure(3, 30)), Some(4))] {
+        for older in [
+            named(5, 50),
+            record(None, None),
+            record(Some(tenure(3, 30)), Some(4)),
+        ] {
             let written = go_on(&own, Some(&older)).unwrap();
             assert_eq!(written, Some(own.clone()));
         }

@@ -67,7 +67,10 @@ impl DataNode for Service {
         let mut sending = None;
         while let Some(frame) = frames.next().await.transpose()? {
             let (from, incarnation) = (NodeId(frame.from), frame.incarnation);
-            if !sending.as_ref().is_some_and(|sending: &Sending| sending.is(from, incarnation)) {
+            if !sending
+                .as_ref()
+                .is_some_and(|sending: &Sending| sending.is(from, incarnation))
+            {
                 sending = self.senders.begin(from, incarnation);
                 if sending.is_none() {
                     return Err(Status::already_exists(

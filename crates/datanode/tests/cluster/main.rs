@@ -105,7 +105,10 @@ async fn a_copy_of_a_running_node_s_directory_is_refused_and_takes_nothing_from_
     let copy = cluster.start_copy_of(0).await;
     assert_eq!(copy.node_id(), cluster.nodes()[0]);
     let reason = within(copy.failed()).await;
-    assert!(reason.contains("is this a copy of its directory?"), "{reason}");
+    assert!(
+        reason.contains("is this a copy of its directory?"),
+        "{reason}"
+    );
     let (told, is) = cluster.addresses_of(0).await;
     assert_eq!(told, is, "the others still find the original");
     copy.shutdown().await;
@@ -120,7 +123,10 @@ async fn a_copy_is_refused_although_the_original_has_no_session() {
     cluster.wait_until_gone(&cluster.registration(0)).await;
     let copy = cluster.start_copy_of(0).await;
     let reason = within(copy.failed()).await;
-    assert!(reason.contains("is this a copy of its directory?"), "{reason}");
+    assert!(
+        reason.contains("is this a copy of its directory?"),
+        "{reason}"
+    );
     copy.shutdown().await;
     cluster.let_in();
     cluster.wait_until_registered(0).await;

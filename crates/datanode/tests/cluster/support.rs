@@ -300,6 +300,7 @@ impl Cluster {
         let parent = Node::Tombstones(table).path();
         let record = DeletedRecord {
             name: "people".parse().unwrap(),
+            forgotten: std::collections::BTreeSet::new(),
         };
         let parent_record = record.encode();
         let nodes = nodes.iter().map(|node| {

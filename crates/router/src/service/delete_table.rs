@@ -1,5 +1,7 @@
 //! `Tables.DeleteTable`: passes the point of no return, then waits until the controller has removed all of it.
 
+use std::time::Duration;
+
 use api::v1::{DeleteTableRequest, DeleteTableResponse};
 use api::{Error, Reason, convert};
 use coordination::registry::{self, Error as RegistryError};
@@ -8,6 +10,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::directory::{not_found, read, unavailable};
 use crate::state::{Session, State};
+
+/// Between two looks at a table that the directory has lost and the store has not.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Deletes a table and returns once it is gone. A table that is being deleted already is waited for as well.
 pub(crate) async fn delete_table(
@@ -69,17 +74,54 @@ async fn gone(
         .is_ok();
     loop {
         changes.borrow_and_update();
-        match state.directory.snapshot().by_id(id) {
-            Some(_) => known = true,
-            None if known => return Ok(()),
-            None => {}
+        let absent = state.directory.snapshot().by_id(id).is_none();
+        known |= !absent;
+        // The directory leaves out what it can't read, so the store has the last word.
+        let gone = absent && known;
+        if gone && is_removed(state, name, id, deadline).await? {
+            return Ok(());
         }
-        if timeout_at(deadline, changes.changed()).await.is_err() {
+        let look_again = if gone {
+            deadline.min(Instant::now() + LOOK_AGAIN)
+        } else {
+            deadline
+        };
+        if timeout_at(look_again, changes.changed()).await.is_err() && Instant::now() >= deadline {
             return Err(Error::new(
                 Reason::TableNotReady,
                 format!("table {name} is being deleted, which takes longer than your deadline"),
             )
             .with("table", name));
         }
+    }
+}
+
+/// Whether the table's record is gone. False also as long as nobody can tell. A record that is there and can't be read is an
+/// error: until that is mended, the deletion can't go on.
+async fn is_removed(
+    state: &State,
+    name: &TableName,
+    id: TableId,
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let Ok(session) = state.connected() else {
+        return Ok(false);
+    };
+    let store = &*session.store;
+    let look = async {
+        read::sync(store).await?;
+        registry::read_table(store, id).await
+    };
+    match timeout_at(deadline, look).await {
+        Ok(Ok(found)) => Ok(found.is_none()),
+        Ok(Err(RegistryError::Record(error))) => Err(Error::new(
+            Reason::Corruption,
+            format!(
+                "table {name} is being deleted, which can't go on, because {error}: restore it from a backup, and delete the table \
+                 again"
+            ),
+        )
+        .with("table", name)),
+        Ok(Err(_)) | Err(_) => Ok(false),
     }
 }
