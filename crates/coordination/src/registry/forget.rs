@@ -6,10 +6,11 @@ use model::{NodeId, TableId};
 
 use super::Error;
 use super::attempts::Attempts;
+use super::quarantine::absent;
 use super::reading::{Versioned, read, read_tombstones};
 use crate::records::{DeletedRecord, LiveNodeRecord, Record as _, decode_at};
 use crate::tree::Node;
-use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+use crate::{ANY_VERSION, Coordination, Operation};
 
 /// Tombstones that go in one `multi`, which has a bound on its size.
 const TOMBSTONES_AT_ONCE: usize = 1000;
@@ -63,7 +64,9 @@ struct Trace {
 
 async fn trace(store: &dyn Coordination, node: NodeId) -> Result<Trace, Error> {
     let live = Node::Live(node);
-    if let Some(znode) = store.get(&live.path()).await? {
+    if let Some(znode) = store.get(&live.path()).await?
+        && !mutant!(AliveIsForgotten)
+    {
         let record = decode_at::<LiveNodeRecord>(&live, &znode.data).ok();
         let (host, data_dir) = record.map(|r| (r.host, r.data_dir)).unwrap_or_default();
         return Err(Error::StillAlive {
@@ -95,11 +98,10 @@ impl Trace {
         if self.member.is_none() && self.tombstones.is_empty() {
             return None;
         }
-        let live = Node::Live(node).path();
-        let mut operations = vec![
-            Operation::create(live.clone(), "", CreateMode::Persistent),
-            Operation::delete(live, 0),
-        ];
+        let mut operations = Vec::new();
+        if !mutant!(AliveIsForgotten) {
+            operations.extend(absent(&Node::Live(node)));
+        }
         if let Some(version) = self.member {
             operations.push(Operation::delete(Node::Member(node).path(), version));
         }

@@ -38,15 +38,12 @@ pub async fn change_member(
         let Some(record) = decide(current.as_ref().map(|current| &current.value)) else {
             return Ok(());
         };
-        let written = match current {
-            Some(current) => {
-                let set = store.set(&path, record.encode(), current.version);
-                set.await.map(drop)
-            }
-            None => {
-                let create = store.create(&path, record.encode(), CreateMode::Persistent);
-                create.await.map(drop)
-            }
+        let written = if let Some(current) = current {
+            let set = store.set(&path, record.encode(), current.version);
+            set.await.map(drop)
+        } else {
+            let create = store.create(&path, record.encode(), CreateMode::Persistent);
+            create.await.map(drop)
         };
         match written {
             Ok(()) => return Ok(()),

@@ -62,8 +62,11 @@ pub async fn restore_table(
 
 fn restoration(table: &Table, cluster_version: i32) -> Vec<Operation> {
     let record = NameRecord { table: table.id };
-    let mut operations = vec![Operation::check(Node::Cluster.path(), cluster_version)];
-    operations.extend(absent(&Node::Tombstones(table.id)));
+    let mut operations = Vec::new();
+    if !mutant!(KeepUnfenced) {
+        operations.push(Operation::check(Node::Cluster.path(), cluster_version));
+        operations.extend(absent(&Node::Tombstones(table.id)));
+    }
     operations.extend([
         Operation::create(
             Node::Name(table.name.clone()).path(),
@@ -121,7 +124,8 @@ pub async fn condemn_table(
     let mut attempts = Attempts::new();
     loop {
         let listed = store.get(&Node::Table(table).path()).await;
-        if listed.map_err(|error| attempts.honest(error))?.is_some() {
+        let listed = listed.map_err(|error| attempts.honest(error))?.is_some();
+        if listed && !mutant!(ListedIsDropped) {
             return Ok(None);
         }
         let members = members_of(store, nodes).await;
@@ -153,7 +157,9 @@ async fn condemnation(
         cluster.value.encode(),
         cluster.version,
     )];
-    operations.extend(absent(&Node::Table(table)));
+    if !mutant!(ListedIsDropped) {
+        operations.extend(absent(&Node::Table(table)));
+    }
     operations.extend(new_tombstones(store, table, name, members, nodes).await?);
     Ok(operations)
 }
@@ -210,7 +216,7 @@ async fn parent_of_tombstones(
 }
 
 /// Fails a `multi` if the znode is there.
-fn absent(node: &Node) -> [Operation; 2] {
+pub(super) fn absent(node: &Node) -> [Operation; 2] {
     [
         Operation::create(node.path(), "", CreateMode::Persistent),
         Operation::delete(node.path(), 0),

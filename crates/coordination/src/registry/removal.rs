@@ -137,20 +137,17 @@ async fn clear_parent(
         let mut record = found.value;
         let noted = confirmed.is_some_and(|node| record.forgotten.remove(&node));
         let empty = record.forgotten.is_empty();
-        let mut written = match empty {
-            true => store.delete(&path, found.version).await,
-            false => Ok(()),
-        };
+        let mut written = Ok(());
+        if empty {
+            written = store.delete(&path, found.version).await;
+        }
         // Others have still to confirm.
-        let stays = matches!(written, Err(crate::Error::NotEmpty { .. }));
-        if !empty || stays {
-            written = match noted {
-                true => store
-                    .set(&path, record.encode(), found.version)
-                    .await
-                    .map(drop),
-                false => Ok(()),
-            };
+        let stays = !empty || matches!(written, Err(crate::Error::NotEmpty { .. }));
+        if stays && noted {
+            let set = store.set(&path, record.encode(), found.version).await;
+            written = set.map(drop);
+        } else if stays {
+            return Ok(());
         }
         match written {
             Ok(()) | Err(crate::Error::NoNode { .. }) => return Ok(()),

@@ -158,6 +158,21 @@ async fn a_copy_that_could_not_see_the_original_ends_when_that_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_of_one_node_the_one_whose_stream_is_open_is_heard() {
+    let cluster = Cluster::start(1).await;
+    let original = cluster.raft_stream(0, 10).await;
+    let copy = cluster.raft_stream(0, 11).await;
+    let refused = within(copy.ended).await.unwrap();
+    assert!(refused.unwrap_err().message().contains("another process"));
+    drop(original.frames);
+    within(original.ended).await.unwrap().unwrap();
+    // Nobody else is heard any more.
+    let copy = cluster.raft_stream(0, 11).await;
+    drop(copy.frames);
+    within(copy.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_was_moved_is_the_node_and_what_it_was_copied_from_is_not() {
     let mut cluster = Cluster::start(1).await;
     let node = cluster.nodes()[0];

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use api::internal::data_node_client::DataNodeClient;
 use api::internal::operation::Kind as Ask;
 use api::internal::operation_result::Kind as Answer;
-use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put};
+use api::internal::{DescribeRequest, Get, Operation, OperationBatch, PeerFrame, Put};
 use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{DeletedRecord, LiveNodeRecord, Record as _};
@@ -50,6 +50,12 @@ pub(crate) struct Cluster {
     switch: Option<Arc<Switch>>,
     dir: tempfile::TempDir,
     running: Vec<DataNodeService>,
+}
+
+/// A stream of Raft frames, and how it ends.
+pub(crate) struct RaftStream {
+    pub(crate) frames: tokio::sync::mpsc::Sender<PeerFrame>,
+    pub(crate) ended: tokio::task::JoinHandle<Result<(), tonic::Status>>,
 }
 
 pub(crate) struct TestTable {
@@ -119,8 +125,33 @@ impl Cluster {
             .await
             .unwrap()
             .unwrap();
-        member.address = "127.0.0.1:1".to_owned();
+        "127.0.0.1:1".clone_into(&mut member.address);
         registry::register_member(&*session, &member).await.unwrap();
+    }
+
+    /// Begins to send Raft messages to a node as a process of another one.
+    pub(crate) async fn raft_stream(&self, number: usize, incarnation: u64) -> RaftStream {
+        let node = &self.running[number];
+        let mut client = client(node.address()).await;
+        let (frames, queue) = tokio::sync::mpsc::channel(1);
+        let frame = PeerFrame {
+            from: 99,
+            to: node.node_id().0,
+            messages: Vec::new(),
+            incarnation,
+        };
+        frames.send(frame).await.unwrap();
+        let mut behind = client.clone();
+        let ended = tokio::spawn(async move {
+            let queue = tokio_stream::wrappers::ReceiverStream::new(queue);
+            client.raft(queue).await.map(drop)
+        });
+        // Sent, once there is room for the next one. What comes behind it on the same connection is answered after it was taken.
+        drop(frames.reserve().await);
+        for _ in 0..3 {
+            let _ = behind.describe(DescribeRequest::default()).await;
+        }
+        RaftStream { frames, ended }
     }
 
     /// Another store, with nothing in it.

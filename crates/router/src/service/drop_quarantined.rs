@@ -75,7 +75,9 @@ async fn condemn(
     let store = &*session.store;
     let found = survey(state, session, Some(id)).await?;
     let listed = registry::read_table(store, id).await;
-    if let Some(listed) = listed.map_err(unavailable)? {
+    if let Some(listed) = listed.map_err(unavailable)?
+        && !mutant!(ListedIsDropped)
+    {
         return Err(in_use(id, listed.value.name.as_str()));
     }
     let Some(Targets {

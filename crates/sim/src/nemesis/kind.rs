@@ -103,6 +103,12 @@ kinds! {
     /// The table that all clients work on is not listed in the coordination store for some seconds, as if that
     /// had been restored from an old backup.
     HideTable = "table not listed",
+    /// The same, and an operator keeps it.
+    KeepTable = "table lost and kept",
+    /// A table of an operator's own is lost, and dropped.
+    DropTable = "table lost and dropped",
+    /// An operator forgets a node, or tries to.
+    ForgetNode = "node forgotten",
     /// The coordination store has no majority.
     StopCoordination = "coordination stopped",
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,
