@@ -9,6 +9,8 @@
 //! {"format":1,"id":"2f1d0a7c5b3e9486","address":"10.0.0.7:7801","zone":"b"}
 //! ```
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use model::table::InvalidTable;
 use model::{ClusterId, NodeId, TableId, TableName};
@@ -90,6 +92,21 @@ pub struct MemberRecord {
     /// A label of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Of the process that is this node. A process on a copy of its data directory has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
+    /// Tenures after `tenure` up to this number were taken with copies while that one lasted. They are void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void_to: Option<u64>,
+}
+
+/// A process's time as a data node, from its start to its end. Also written into the node's data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// Grows from one to the next.
+    pub number: u64,
+    /// Of the process.
+    pub incarnation: u64,
 }
 
 /// At `/nodes/<node>`: a data node that is alive.
@@ -131,11 +148,15 @@ pub struct NameRecord {
     pub table: TableId,
 }
 
-/// At `/deleted/<table>`: a removed table that some node still has replicas of.
+/// At `/deleted/<table>`: a removed table that some node still has replicas of, or that one would have if it came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedRecord {
     /// The name that it had, for people who look.
     pub name: TableName,
+    /// Nodes that were forgotten before they confirmed. None of them has a tombstone, and as long as there are any, the table
+    /// can't be listed again from what they would bring.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgotten: BTreeSet<NodeId>,
 }
 
 /// At `/deleted/<table>/<node>`: this node has not confirmed yet. Empty, unless there is something to say.
@@ -277,6 +298,17 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: Some("b".into()),
+            tenure: None,
+            void_to: None,
+        };
+        let held = MemberRecord {
+            zone: None,
+            tenure: Some(Tenure {
+                number: 3,
+                incarnation: 4,
+            }),
+            void_to: Some(5),
+            ..member.clone()
         };
         let cases = [
             (
@@ -286,6 +318,10 @@ mod tests {
             (
                 member.encode(),
                 r#"{"format":1,"id":"0000000000000005","address":"h:1","zone":"b"}"#,
+            ),
+            (
+                held.encode(),
+                r#"{"format":1,"id":"0000000000000005","address":"h:1","tenure":{"number":3,"incarnation":4},"void_to":5}"#,
             ),
             (
                 live().encode(),
@@ -305,6 +341,7 @@ mod tests {
             (
                 DeletedRecord {
                     name: "people".parse().unwrap(),
+                    forgotten: BTreeSet::new(),
                 }
                 .encode(),
                 r#"{"format":1,"name":"people"}"#,
@@ -329,6 +366,8 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         assert_eq!(MemberRecord::decode("/", &member.encode()), Ok(member));
         assert_eq!(LiveNodeRecord::decode("/", &live().encode()), Ok(live()));

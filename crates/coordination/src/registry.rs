@@ -4,7 +4,7 @@
 //! |---|---|
 //! | everyone, first | [`initialise`]: agree on one cluster id and one tree |
 //! | router | [`register_router`], [`read_tables`], [`create_table`], stand for controller with [`Election`] |
-//! | data node | [`register_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
+//! | data node | [`read_member`], [`change_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
 //! | controller | [`set_table_state`], [`remove_table`] |
 //! | router, for an operator | [`forget_node`], [`restore_table`], [`condemn_table`] |
 //!
@@ -43,7 +43,7 @@ pub use creation::{Creation, create_table};
 pub use election::{Election, Leadership};
 pub use forget::{Forgotten, forget_node};
 pub use initialise::initialise;
-pub use nodes::{register_live_node, register_member};
+pub use nodes::{change_member, read_member, register_live_node, register_member};
 pub use quarantine::{Restoration, condemn_table, restore_table};
 pub use reading::{
     Listing, Versioned, find_table, is_undone, read_cluster, read_live_nodes, read_members,

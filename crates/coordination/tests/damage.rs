@@ -80,6 +80,8 @@ async fn other_tables_live(store: &dyn Coordination, id: u64) {
         id: NodeId(1),
         address: "h:1".into(),
         zone: None,
+        tenure: None,
+        void_to: None,
     };
     register_member(store, &member).await.unwrap();
     let table = created(store, id, "others").await;
@@ -189,6 +191,8 @@ async fn damaged_members_live_nodes_and_routers_are_named_and_not_replaced() {
             id: NodeId(id),
             address: format!("h:{id}"),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         let live = |id| LiveNodeRecord {
             id: NodeId(id),

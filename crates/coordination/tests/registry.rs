@@ -96,6 +96,8 @@ fn member(id: u64) -> MemberRecord {
         id: NodeId(id),
         address: format!("h:{id}"),
         zone: None,
+        tenure: None,
+        void_to: None,
     }
 }
 
@@ -222,6 +224,12 @@ async fn a_table_s_life_leaves_no_residue() {
                 .await
                 .unwrap();
         }
+        // But what it may have is not forgotten.
+        let noted = read_tombstones(store).await.unwrap();
+        assert_eq!(noted, [(TableId(7), [].into())].into());
+        confirm_destroyed(store, TableId(7), NodeId(4))
+            .await
+            .unwrap();
         assert_eq!(read_tombstones(store).await.unwrap(), [].into());
         let deleting = set_table_state(store, &again, TableState::Deleting).await;
         remove_table(
@@ -388,6 +396,55 @@ async fn the_tombstones_of_an_undone_creation_say_so_until_it_is_dropped_on_purp
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_table_that_forgotten_nodes_could_bring_back_is_not_restored() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        for id in 1..=3 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        // One is forgotten before the table is removed, one after that, and one confirms in between.
+        let created = created(store, &table(7, "people")).await;
+        let doomed = set_table_state(store, &created, TableState::Deleting).await;
+        let doomed = doomed.unwrap();
+        assert!(forget_node(store, NodeId(1)).await.unwrap().member);
+        let all = [NodeId(1), NodeId(2), NodeId(3)].into();
+        remove_table(store, &doomed, &all, &BTreeSet::new())
+            .await
+            .unwrap();
+        confirm_destroyed(store, TableId(7), NodeId(3))
+            .await
+            .unwrap();
+        let forgotten = forget_node(store, NodeId(2)).await.unwrap();
+        assert_eq!(forgotten.tombstones, [TableId(7)].into());
+
+        for id in 1..=2 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        let found = read_tombstones(store).await.unwrap();
+        assert_eq!(found, [(TableId(7), [].into())].into());
+        sweep_tombstones(store, &found).await.unwrap();
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let restored = restore_table(store, &table(7, "people"), version).await;
+        assert_eq!(restored, Ok(Restoration::Removed([].into())));
+
+        // Once both have destroyed what they have, nothing is left of it.
+        let name = "people".parse().unwrap();
+        for id in [1, 2] {
+            let nodes = [NodeId(id)].into();
+            let condemned = condemn_table(store, TableId(7), &name, &nodes).await;
+            assert_eq!(condemned, Ok(Some(nodes)));
+            let path = Node::Tombstones(TableId(7)).path();
+            assert!(store.get(&path).await.unwrap().is_some());
+            confirm_destroyed(store, TableId(7), NodeId(id))
+                .await
+                .unwrap();
+        }
+        assert_eq!(read_tombstones(store).await.unwrap(), [].into());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_parent_of_tombstones_that_was_left_behind_is_swept() {
     let directory = tempfile::tempdir().unwrap();
@@ -500,6 +557,8 @@ async fn a_member_s_address_follows_it_and_outlives_its_session() {
                 id: NodeId(1),
                 address: address.into(),
                 zone: Some("z".into()),
+                tenure: None,
+                void_to: None,
             };
             register_member(&*node, &member).await.unwrap();
         }

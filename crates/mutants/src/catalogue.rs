@@ -381,6 +381,22 @@ catalogue! {
         seen_in: "TiDB, YugabyteDB (Jepsen)",
     }
 
+    ListedIsDropped "listed-is-dropped" {
+        mistake: "Replicas that are quarantined are dropped without a look whether their table is listed.",
+        caught_by: "a listed table is not dropped",
+        needs: "a table that is listed again, and a node that has not heard of it",
+    }
+    KeepUnfenced "keep-unfenced" {
+        mistake: "A lost table is listed again without a check that it was not dropped since its nodes were asked.",
+        caught_by: "a table that was dropped is never listed again",
+        needs: "a table that is kept and dropped at the same time",
+    }
+    AliveIsForgotten "alive-is-forgotten" {
+        mistake: "A data node is forgotten without a look whether it is alive.",
+        caught_by: "only nodes that are not alive are forgotten",
+        needs: "an operator who is mistaken",
+    }
+
     // The client.
     ClientDenies "client-denies" {
         mistake: "The client says of a write whose answer was lost that it was not applied.",

@@ -5,8 +5,9 @@
 //! | 1, 2, 3, … | data nodes, each with disks of its own that outlive its processes |
 //! | 101, 102, … | routers |
 //! | 200 | all clients |
-//! | 201 | now and then, an operator who works on the coordination store |
+//! | 201 | now and then, an operator who works on the coordination store, or with the commands for operators |
 
+mod commands;
 mod disks;
 mod operator;
 
@@ -49,6 +50,17 @@ pub enum Death {
     Process,
     /// The machine loses its power: what was not synced is lost, torn or reordered.
     Power,
+}
+
+/// What an operator decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// A table that is lost is kept.
+    Keep,
+    /// A table that is lost is dropped.
+    Drop,
+    /// A node is forgotten, if it is not alive.
+    Forget,
 }
 
 /// Simulated time as clients see it, for histories. Clones are the same.
@@ -333,15 +345,62 @@ impl Cluster {
         if self.is_up(OPERATOR) {
             return false;
         }
-        let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
-        let available = |table: &Table| table.state == TableState::Available;
-        let Some(table) = tables.into_iter().find(available) else {
+        let Some(table) = self.first_table() else {
             return false;
         };
         let process = self.new_process(OPERATOR);
         let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
         if let Some(host) = self.hosts.get_mut(&OPERATOR) {
             host.start(&self.fabric, move |_, exit| work(coordination, table, exit));
+        }
+        true
+    }
+
+    fn first_table(&self) -> Option<Table> {
+        let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
+        let available = |table: &Table| table.state == TableState::Available;
+        tables.into_iter().find(available)
+    }
+
+    /// The operator gives commands, after one another: false if the last ones are not carried out yet, or there is nothing to
+    /// do. `chance` decides about what is left open.
+    pub fn command(&mut self, command: Command, chance: u64) -> bool {
+        let table = self.first_table();
+        let members = self.ensemble.tree();
+        let members = members
+            .keys()
+            .filter_map(|path| tree::Node::parse(path).ok());
+        let members: Vec<NodeId> = members
+            .filter_map(|node| match node {
+                tree::Node::Member(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        let node = members.get(chance as usize % members.len().max(1)).copied();
+        let (Some(table), Some(node), false) = (table, node, self.is_up(OPERATOR)) else {
+            return false;
+        };
+        let process = self.new_process(OPERATOR);
+        let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
+        let (ensemble, invariants) = (self.ensemble.clone(), self.invariants.clone());
+        let routers = self.router_addresses();
+        if let Some(host) = self.hosts.get_mut(&OPERATOR) {
+            host.start(&self.fabric, move |environment, exit| async move {
+                let Some(client) = commands::client(routers, environment) else {
+                    return;
+                };
+                let desk = commands::Desk {
+                    client,
+                    coordination,
+                    ensemble,
+                    invariants,
+                };
+                match command {
+                    Command::Keep => commands::lose_and_keep(desk, table, exit).await,
+                    Command::Drop => commands::lose_and_drop(desk, chance, exit).await,
+                    Command::Forget => commands::forget(desk, node, exit).await,
+                }
+            });
         }
         true
     }

@@ -46,6 +46,7 @@ pub fn all() -> Vec<Scenario> {
         disks(),
         lost_log(),
         old_backup(),
+        operators(),
         calm(),
     ]
 }
@@ -93,7 +94,12 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
         // For scenarios of their own: a node that serves nothing any more, a table that nobody can use.
-        Kind::LoseLog | Kind::HideTable | Kind::UndoTable => 0,
+        Kind::LoseLog
+        | Kind::HideTable
+        | Kind::UndoTable
+        | Kind::KeepTable
+        | Kind::DropTable
+        | Kind::ForgetNode => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -404,6 +410,29 @@ fn old_backup() -> Scenario {
         ..base(
             "old-backup",
             "a coordination store in which a table is missing for a while, or being created once more and undone",
+        )
+    }
+}
+
+fn operators() -> Scenario {
+    Scenario {
+        nodes: 4,
+        faults: vec![
+            (Kind::KeepTable, 3),
+            (Kind::DropTable, 5),
+            (Kind::LateWrites, 4),
+            (Kind::ForgetNode, 3),
+            (Kind::KillNode, 3),
+            (Kind::PowerNode, 2),
+            (Kind::KillRouter, 1),
+            (Kind::CutCoordination, 4),
+            (Kind::PauseNode, 1),
+            (Kind::CutOneWay, 1),
+        ],
+        fault_millis: 1_200,
+        ..base(
+            "operators",
+            "tables that are lost and kept or dropped, nodes that are forgotten, by an operator's commands",
         )
     }
 }

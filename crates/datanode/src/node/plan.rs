@@ -8,13 +8,16 @@
 //! |---|---|---|---|---|
 //! | listed, and this node has a place in the shard | create | create | start | nothing: it is never built again |
 //! | listed as `deleting`, likewise | – | – | start | – |
-//! | listed, but unreadable | – | – | as it is | – |
+//! | listed, but unreadable | – | – | start, or as it is | – |
 //! | tombstoned | confirm | destroy, confirm | destroy, confirm | confirm |
 //! | tombstoned or `deleting` as one that was never available, and used | confirm | destroy, confirm | quarantine, confirm | confirm |
-//! | neither | – | – | quarantine | – |
+//! | neither | – | report | quarantine | – |
 //!
 //! A node that holds nothing of a table in `deleting` may have said so already, and there will be no tombstone for it: what it
 //! made now would stay for ever.
+//!
+//! A record that can't be read is no reason not to serve: which nodes are in its group, a replica knows from its own state, and
+//! whether its table is being deleted, from its log. One that was running or kept out before stays that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +63,8 @@ pub(super) struct Plan {
     pub(super) start: BTreeSet<ShardId>,
     /// Replicas that are to be kept out.
     pub(super) quarantine: BTreeSet<ShardId>,
+    /// Replicas that were never made to the end, of tables of which nothing is known.
+    pub(super) half_made: BTreeSet<ShardId>,
     /// Replicas to be destroyed.
     pub(super) destroy: BTreeSet<ShardId>,
     /// Tables of which nothing is left here then: to be confirmed.
@@ -104,12 +109,19 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
             _ if tombstoned => {
                 plan.destroy.insert(shard);
             }
-            _ if wanted.unreadable.contains(&shard.table) => {}
+            _ if wanted.unreadable.contains(&shard.table) => {
+                if standing == Standing::Dormant {
+                    plan.start.insert(shard);
+                }
+            }
             Standing::Dormant | Standing::Quarantined if ours.contains_key(&shard) => {
                 plan.start.insert(shard);
             }
             Standing::Running if !ours.contains_key(&shard) => {
                 plan.quarantine.insert(shard);
+            }
+            Standing::HalfMade if !wanted.tables.contains_key(&shard.table) => {
+                plan.half_made.insert(shard);
             }
             Standing::HalfMade | Standing::Dormant | Standing::Quarantined | Standing::Running => {}
         }
@@ -211,9 +223,15 @@ mod tests {
     #[test]
     fn a_list_without_the_table_destroys_nothing() {
         let empty = Wanted::default();
-        for standing in [Standing::Dormant, Standing::HalfMade] {
-            assert_eq!(plan(ME, &empty, &held(standing)), Plan::default());
-        }
+        assert_eq!(plan(ME, &empty, &held(Standing::Dormant)), Plan::default());
+        assert_eq!(
+            plan(ME, &empty, &held(Standing::HalfMade)),
+            Plan {
+                half_made: [shard(0)].into(),
+                ..Plan::default()
+            },
+            "somebody is told of it"
+        );
         let plan = plan(ME, &empty, &held(Standing::Running));
         assert_eq!(
             plan,
@@ -225,14 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cant_be_read_changes_nothing() {
+    fn a_record_that_cant_be_read_stops_nothing_and_starts_what_was_found_on_disk() {
         let unreadable = Wanted {
             unreadable: [TableId(7)].into(),
             ..Wanted::default()
         };
+        for standing in [Standing::Running, Standing::Quarantined, Standing::HalfMade] {
+            let plan = plan(ME, &unreadable, &held(standing));
+            assert_eq!(plan, Plan::default(), "{standing:?}");
+        }
         assert_eq!(
-            plan(ME, &unreadable, &held(Standing::Running)),
-            Plan::default()
+            plan(ME, &unreadable, &held(Standing::Dormant)).start,
+            [shard(0)].into()
         );
     }
 

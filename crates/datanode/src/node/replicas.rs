@@ -29,7 +29,10 @@ use super::recovery::{Found, Ready, config};
 use crate::machine::Machine;
 use crate::options::Tuning;
 use crate::shell::{Shell, Workers};
-use crate::worker::{ApplyJob, Held as HeldState, Input};
+use crate::worker::{ApplyJob, Held as HeldState, Input, has_seal_to_apply};
+
+/// What is wrong with a replica that is still [`ReplicaState::Building`].
+const HALF_MADE: &str = "it was never made to the end, and holds nothing";
 
 /// See the [module](self).
 pub(super) struct Replicas {
@@ -185,18 +188,27 @@ impl Replicas {
         for &shard in &plan.quarantine {
             self.keep_out(shard);
         }
-        self.hands.quarantined.set(self.kept_out());
+        self.hands.quarantined.set(self.kept_out(&plan.half_made));
         self.note_available(tables).await
     }
 
-    /// The replicas that are kept out, or were not let in since the start.
-    fn kept_out(&self) -> BTreeMap<ShardId, KeptOut> {
-        let held = self.held.iter().filter(|(_, held)| held.is_kept_out());
+    /// The replicas that are kept out, or were not let in since the start, and these that were never made to the end.
+    fn kept_out(&self, half_made: &BTreeSet<ShardId>) -> BTreeMap<ShardId, KeptOut> {
+        let held = self.held.iter().filter(|(shard, held)| {
+            let reported = held.standing == Standing::HalfMade && half_made.contains(shard);
+            held.is_kept_out() || reported
+        });
         let kept_out = held.map(|(&shard, held)| {
-            let broken = held.dormant.as_ref().and_then(|d| d.as_ref().err());
+            let fault = match &held.dormant {
+                Some(Err(broken)) => broken.clone(),
+                _ if held.standing == Standing::HalfMade => HALF_MADE.to_owned(),
+                _ => String::new(),
+            };
+            let ready = held.dormant.as_ref().and_then(|d| d.as_ref().ok());
             let kept_out = KeptOut {
                 record: held.record.clone(),
-                fault: broken.cloned().unwrap_or_default(),
+                fault,
+                seal_in_log: ready.is_some_and(|ready| has_seal_to_apply(&ready.replica)),
             };
             (shard, kept_out)
         });

@@ -266,11 +266,11 @@ async fn a_node_is_forgotten_by_command_and_may_return_all_the_same() {
     let listed = quarantined(&cluster, 2).await;
     assert_eq!(listed["tables"][0]["name"], "gone");
     let obstacle = listed["tables"][0]["obstacle"].as_str().unwrap();
-    assert!(obstacle.contains("no majority"), "{obstacle}");
+    assert!(obstacle.contains("deleted on purpose"), "{obstacle}");
     let id = listed["tables"][0]["id"].as_str().unwrap();
     run(&cluster, &["keep-quarantined", id])
         .await
-        .assert_failed(1, "TOO_FEW_NODES");
+        .assert_failed(4, "on purpose");
     cluster.cli().ok(&["drop-quarantined", id]).await;
     quarantined(&cluster, 0).await;
     assert_settled(&cluster, &["people"]).await;

@@ -14,6 +14,8 @@ use crate::state::{Session, State};
 
 /// At the end of a deletion's deadline, for finding out what it waits for.
 const LOOK_FOR: Duration = Duration::from_secs(1);
+/// Between two looks at a table that the directory has lost and the store has not.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Deletes a table and returns once it is gone. A table that is being deleted already is waited for as well.
 pub(crate) async fn delete_table(
@@ -79,14 +81,28 @@ async fn gone(
     let mut waits_for = String::new();
     loop {
         changes.borrow_and_update();
-        match state.directory.snapshot().by_id(id) {
-            Some(_) => known = true,
-            None if known => return Ok(()),
-            None => {}
+        let absent = state.directory.snapshot().by_id(id).is_none();
+        known |= !absent;
+        // The directory leaves out what it can't read, so the store has the last word.
+        let gone = absent && known;
+        if gone && is_removed(state, name, id, deadline).await? {
+            return Ok(());
         }
         let looked = Instant::now() >= look_at;
         let until = if looked { deadline } else { look_at };
-        if timeout_at(until, changes.changed()).await.is_ok() {
+        // The store is asked again about what the directory has lost.
+        let again = if gone {
+            Instant::now() + LOOK_AGAIN
+        } else {
+            until
+        };
+        if timeout_at(until.min(again), changes.changed())
+            .await
+            .is_ok()
+        {
+            continue;
+        }
+        if Instant::now() < until {
             continue;
         }
         if looked {
@@ -135,4 +151,34 @@ fn takes_long(name: &TableName, waits_for: &str) -> Error {
     let message =
         format!("table {name} is being deleted, which takes longer than your deadline{waits_for}");
     Error::new(Reason::TableNotReady, message).with("table", name)
+}
+
+/// Whether the table's record is gone. False also as long as nobody can tell. A record that is there and can't be read is an
+/// error: until that is mended, the deletion can't go on.
+async fn is_removed(
+    state: &State,
+    name: &TableName,
+    id: TableId,
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let Ok(session) = state.connected() else {
+        return Ok(false);
+    };
+    let store = &*session.store;
+    let look = async {
+        read::sync(store).await?;
+        registry::read_table(store, id).await
+    };
+    match timeout_at(deadline, look).await {
+        Ok(Ok(found)) => Ok(found.is_none()),
+        Ok(Err(RegistryError::Record(error))) => Err(Error::new(
+            Reason::Corruption,
+            format!(
+                "table {name} is being deleted, which can't go on, because {error}: restore it from a backup, and delete the table \
+                 again"
+            ),
+        )
+        .with("table", name)),
+        Ok(Err(_)) | Err(_) => Ok(false),
+    }
 }

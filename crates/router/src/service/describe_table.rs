@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use coordination::registry;
+use coordination::tree::Node;
 
 use super::progress::{self, Statuses};
 use crate::directory::{TableEntry, nodes_of, not_found};
@@ -85,11 +86,15 @@ pub(super) async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet
         return BTreeSet::new();
     };
     match registry::read_members(&*session.store).await {
-        Ok(members) if members.unreadable.is_empty() => {
-            nodes.retain(|node| !members.entries.contains_key(node));
+        // One whose record is damaged is a member.
+        Ok(members) => {
+            nodes.retain(|&node| {
+                let damaged = members.is_unreadable(&Node::Member(node));
+                !damaged && !members.entries.contains_key(&node)
+            });
             nodes
         }
-        Ok(_) | Err(_) => BTreeSet::new(),
+        Err(_) => BTreeSet::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::describe_table::describe;
 use super::drop_quarantined::not_quarantined;
 use super::ids;
-use super::quarantined::{survey, table_of};
+use super::quarantined::{DELETED, survey, table_of};
 use crate::directory::{TableEntry, read, unavailable};
 use crate::state::{Session, State};
 
@@ -71,6 +71,9 @@ async fn keep(
         let found = survey(state, session, Some(id)).await?;
         let replicas = found.tables.get(&id);
         let replicas = replicas.ok_or_else(|| not_quarantined(id, &found))?;
+        if let Some(nodes) = found.removed.get(&id) {
+            return Err(removed(id, nodes));
+        }
         let table = table_of(id, name, replicas, &found.live)?;
         match registry::restore_table(store, &table, cluster.version).await {
             // Nothing that fails from now on may say that it was not done.
@@ -121,10 +124,14 @@ fn taken(id: TableId, name: &TableName, owner: TableId) -> Error {
 }
 
 fn removed(id: TableId, nodes: &BTreeSet<NodeId>) -> Error {
-    let nodes = listed(nodes);
-    let message = format!(
-        "table {id} was deleted on purpose, and its replicas are still to be destroyed by data node {nodes}"
-    );
+    let message = if nodes.is_empty() {
+        format!("table {id} {DELETED}")
+    } else {
+        let nodes = listed(nodes);
+        format!(
+            "table {id} was deleted on purpose, and its replicas are still to be destroyed by data node {nodes}"
+        )
+    };
     Error::new(Reason::ConditionFailed, message).with("table_id", id)
 }
 

@@ -12,9 +12,9 @@ use model::{Table, TableState};
 use crate::host::Exit;
 
 /// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// No write lands later than this: `coordination::simulated` lets them be late by three seconds.
-const LATE: Duration = Duration::from_secs(5);
+pub(super) const LATE: Duration = Duration::from_secs(5);
 
 /// Takes the records of a table away and puts them back after a while, as one who restores an old backup and
 /// then finds a newer one.
@@ -90,7 +90,13 @@ async fn keep(coordination: &dyn Connect, table: &Table) -> Result<bool, registr
     Ok(kept == Restoration::Restored)
 }
 
-async fn until_it_works<T, E, F>(attempt: impl Fn() -> F) -> T
+/// Takes the records of a table away. That may happen again a little later.
+pub(super) async fn hide_for_good(coordination: &Arc<dyn Connect>, table: Table) {
+    let paths = [Node::Table(table.id).path(), Node::Name(table.name).path()];
+    until_it_works(|| delete(&**coordination, &paths)).await;
+}
+
+pub(super) async fn until_it_works<T, E, F>(attempt: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, E>>,
 {

@@ -7,7 +7,7 @@ use coordination::simulated::Faults;
 use super::deletion::Deletion;
 use super::hunt::Hunt;
 use super::{Kind, Nemesis, Undo, both_ways};
-use crate::cluster::{CLIENTS, Cluster, Death};
+use crate::cluster::{CLIENTS, Cluster, Command, Death};
 use crate::fabric::{HostId, Quality};
 use crate::host::Speed;
 use crate::probe::Tampering;
@@ -103,6 +103,9 @@ impl Nemesis {
                 cluster.hide_table(millis)
             }
             Kind::UndoTable => cluster.undo_table(),
+            Kind::KeepTable => cluster.command(Command::Keep, self.dice.number()),
+            Kind::DropTable => cluster.command(Command::Drop, self.dice.number()),
+            Kind::ForgetNode => cluster.command(Command::Forget, self.dice.number()),
             Kind::StopCoordination => {
                 let begun = changes(cluster, "outage", |cluster| cluster.ensemble.outage(true));
                 self.until(cluster, 500, 8_000, Undo::Servers);
