@@ -52,18 +52,23 @@ fn standing(table: &TableDescription) -> String {
     let of = |number: u32| format!("{number} of {}", units::count(summary.shards, "shard"));
     match (&table.progress, summary.state()) {
         (Some(progress), TableState::Deleting) => {
-            let mut line = format!("{} sealed", of(progress.sealed_shards));
-            if !progress.unconfirmed.is_empty() {
+            let unconfirmed = if progress.unconfirmed.is_empty() {
+                String::new()
+            } else {
                 let nodes = progress.unconfirmed.join(", ");
-                line += &format!("; not confirmed yet by data node {nodes}");
-            }
-            if !progress.waits_for.is_empty() {
+                format!("; not confirmed yet by data node {nodes}")
+            };
+            let waits = if progress.waits_for.is_empty() {
+                String::new()
+            } else {
                 let nodes = progress.waits_for.join(", ");
-                line += &format!(
-                    "; WAITS for data node {nodes}, which could still serve the other shards: start it, or `forget-node` it if it will never return"
-                );
-            }
-            line + "\n"
+                format!(
+                    "; WAITS for data node {nodes}, which could still serve the other shards: start it, or `forget-node` it if it \
+                     will never return"
+                )
+            };
+            let sealed = of(progress.sealed_shards);
+            format!("{sealed} sealed{unconfirmed}{waits}\n")
         }
         (Some(progress), _) => format!("{} led\n", of(progress.led_shards)),
         (None, _) if table.under_replicated_shards > 0 => {
