@@ -9,6 +9,8 @@
 //! {"format":1,"id":"2f1d0a7c5b3e9486","address":"10.0.0.7:7801","zone":"b"}
 //! ```
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use model::table::InvalidTable;
 use model::{ClusterId, NodeId, TableId, TableName};
@@ -93,6 +95,21 @@ pub struct MemberRecord {
     /// A label of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// Of the process that is this node. A process on a copy of its data directory has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
+    /// Tenures after `tenure` up to this number were taken with copies while that one lasted. They are void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub void_to: Option<u64>,
+}
+
+/// A process's time as a data node, from its start to its end. Also written into the node's data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenure {
+    /// Grows from one to the next.
+    pub number: u64,
+    /// Of the process.
+    pub incarnation: u64,
 }
 
 /// At `/nodes/<node>`: a data node that is alive.
@@ -134,11 +151,24 @@ pub struct NameRecord {
     pub table: TableId,
 }
 
-/// At `/deleted/<table>`: a removed table that some node still has replicas of.
+/// At `/deleted/<table>`: a removed table that some node still has replicas of, or that one would have if it came back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedRecord {
     /// The name that it had, for people who look.
     pub name: TableName,
+    /// Nodes that were forgotten before they confirmed. None of them has a tombstone, and as long as there are any, the table
+    /// can't be listed again from what they would bring.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forgotten: BTreeSet<NodeId>,
+}
+
+/// At `/deleted/<table>/<node>`: this node has not confirmed yet. Empty, unless there is something to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TombstoneRecord {
+    /// The table was removed while it had never been available, as far as the store knew: what was written to it all the same
+    /// is not destroyed but quarantined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub never_available: bool,
 }
 
 /// A record with the number of its format in front.
@@ -198,6 +228,29 @@ record_in_envelope! {
     DeletedRecord: |_, node| matches!(node, Node::Tombstones(_)),
 }
 
+impl Record for TombstoneRecord {
+    fn encode(&self) -> Bytes {
+        if *self == Self::default() {
+            return Bytes::new();
+        }
+        to_json(&Envelope {
+            format: FORMAT,
+            body: self,
+        })
+    }
+
+    fn decode_content(data: &[u8]) -> Result<Self, RecordFault> {
+        if data.is_empty() {
+            return Ok(Self::default());
+        }
+        from_json(data)
+    }
+
+    fn belongs_to(&self, node: &Node) -> bool {
+        matches!(node, Node::Tombstone(..))
+    }
+}
+
 impl Record for ClusterRecord {
     fn encode(&self) -> Bytes {
         to_json(self)
@@ -248,6 +301,17 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: Some("b".into()),
+            tenure: None,
+            void_to: None,
+        };
+        let held = MemberRecord {
+            zone: None,
+            tenure: Some(Tenure {
+                number: 3,
+                incarnation: 4,
+            }),
+            void_to: Some(5),
+            ..member.clone()
         };
         let cases = [
             (
@@ -257,6 +321,10 @@ mod tests {
             (
                 member.encode(),
                 r#"{"format":1,"id":"0000000000000005","address":"h:1","zone":"b"}"#,
+            ),
+            (
+                held.encode(),
+                r#"{"format":1,"id":"0000000000000005","address":"h:1","tenure":{"number":3,"incarnation":4},"void_to":5}"#,
             ),
             (
                 live().encode(),
@@ -273,6 +341,22 @@ mod tests {
                 NameRecord { table: TableId(9) }.encode(),
                 r#"{"format":1,"table":"0000000000000009"}"#,
             ),
+            (
+                DeletedRecord {
+                    name: "people".parse().unwrap(),
+                    forgotten: BTreeSet::new(),
+                }
+                .encode(),
+                r#"{"format":1,"name":"people"}"#,
+            ),
+            (TombstoneRecord::default().encode(), ""),
+            (
+                TombstoneRecord {
+                    never_available: true,
+                }
+                .encode(),
+                r#"{"format":1,"never_available":true}"#,
+            ),
         ];
         for (encoded, json) in cases {
             assert_eq!(std::str::from_utf8(&encoded).unwrap(), json);
@@ -285,6 +369,8 @@ mod tests {
             id: NodeId(5),
             address: "h:1".into(),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         assert_eq!(MemberRecord::decode("/", &member.encode()), Ok(member));
         assert_eq!(LiveNodeRecord::decode("/", &live().encode()), Ok(live()));
@@ -293,6 +379,10 @@ mod tests {
             format: 1,
         };
         assert_eq!(ClusterRecord::decode("/", &cluster.encode()), Ok(cluster));
+        for never_available in [false, true] {
+            let record = TombstoneRecord { never_available };
+            assert_eq!(TombstoneRecord::decode("/", &record.encode()), Ok(record));
+        }
     }
 
     #[test]

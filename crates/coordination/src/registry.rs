@@ -4,7 +4,7 @@
 //! |---|---|
 //! | everyone, first | [`initialise`]: agree on one cluster id and one tree |
 //! | router | [`register_router`], [`read_tables`], [`create_table`], stand for controller with [`Election`] |
-//! | data node | [`register_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
+//! | data node | [`read_member`], [`change_member`], [`register_live_node`], [`read_tombstones`], [`confirm_destroyed`], [`sweep_tombstones`] |
 //! | controller | [`set_table_state`], [`remove_table`] |
 //! | router, for transactions | [`begin_transaction`], [`decide_transaction`], [`create_cancelled`], [`finish_transaction`], [`sweep_tokens`] |
 //! | router, for an operator | [`forget_node`], [`restore_table`], [`condemn_table`] |
@@ -51,11 +51,11 @@ pub use ledger::{
     finish_transaction, list_tokens, list_transactions, read_token, read_transaction,
     read_transactions,
 };
-pub use nodes::{register_live_node, register_member};
+pub use nodes::{change_member, read_member, register_live_node, register_member};
 pub use quarantine::{Restoration, condemn_table, restore_table};
 pub use reading::{
-    Listing, Versioned, find_table, read_cluster, read_live_nodes, read_members, read_routers,
-    read_table, read_tables, read_tombstones, tombstones_of,
+    Listing, Versioned, find_table, is_undone, read_cluster, read_live_nodes, read_members,
+    read_routers, read_table, read_tables, read_tombstones, tombstones_of,
 };
 pub use removal::{confirm_destroyed, remove_table, sweep_tombstones};
 pub use routers::register_router;
@@ -104,6 +104,12 @@ pub enum Error {
         host: String,
         /// Its data directory.
         data_dir: String,
+    },
+    /// The node was taken for forgotten and is not.
+    #[error("data node {node} is a member, or is alive, so it may still serve")]
+    NotForgotten {
+        /// The node.
+        node: NodeId,
     },
     /// The node is alive, so it can't be forgotten.
     #[error("data node {node} is alive on {host} with {data_dir}: stop it first")]

@@ -56,6 +56,7 @@ fn table(id: u64, name: &str) -> Table {
         id: TableId(id),
         name: name.parse().unwrap(),
         state: TableState::Creating,
+        never_available: false,
         replicas: 3,
         created_millis: 0,
         shards: HashRange::divide(2).into_iter().map(shard).collect(),
@@ -79,12 +80,16 @@ async fn other_tables_live(store: &dyn Coordination, id: u64) {
         id: NodeId(1),
         address: "h:1".into(),
         zone: None,
+        tenure: None,
+        void_to: None,
     };
     register_member(store, &member).await.unwrap();
     let table = created(store, id, "others").await;
     let table = set_table_state(store, &table, TableState::Deleting).await;
     let nodes = BTreeSet::from([NodeId(1)]);
-    remove_table(store, &table.unwrap(), &nodes).await.unwrap();
+    remove_table(store, &table.unwrap(), &nodes, &BTreeSet::new())
+        .await
+        .unwrap();
     let owed = read_tombstones(store).await.unwrap();
     assert_eq!(owed[&TableId(id)], nodes);
     let confirmed = confirm_destroyed(store, TableId(id), NodeId(1)).await;
@@ -138,7 +143,7 @@ async fn a_damaged_table_is_named_and_the_others_go_on() {
             names(moved, &path);
             let mut deleting = people.clone();
             deleting.value.state = TableState::Deleting;
-            let removed = remove_table(store, &deleting, &BTreeSet::new()).await;
+            let removed = remove_table(store, &deleting, &BTreeSet::new(), &BTreeSet::new()).await;
             names(removed, &path);
             other_tables_live(store, id).await;
             assert_eq!(content(store, &path).await, garbage);
@@ -163,7 +168,7 @@ async fn a_damaged_name_is_named_and_costs_neither_the_table_nor_the_others() {
             overwrite(store, &path, garbage).await;
             names(find_table(store, &people.value.name).await, &path);
             names(create(store, &table(3, "people")).await, &path);
-            let removed = remove_table(store, &deleting, &BTreeSet::new()).await;
+            let removed = remove_table(store, &deleting, &BTreeSet::new(), &BTreeSet::new()).await;
             names(removed, &path);
             assert_eq!(read_table(store, TableId(3)).await, Ok(None));
             let there = read_table(store, TableId(1)).await.unwrap();
@@ -172,7 +177,7 @@ async fn a_damaged_name_is_named_and_costs_neither_the_table_nor_the_others() {
             assert_eq!(content(store, &path).await, garbage);
         }
         overwrite(store, &path, &NameRecord { table: TableId(1) }.encode()).await;
-        let removed = remove_table(store, &deleting, &BTreeSet::new()).await;
+        let removed = remove_table(store, &deleting, &BTreeSet::new(), &BTreeSet::new()).await;
         assert_eq!(removed, Ok(()));
     })
     .await;
@@ -186,6 +191,8 @@ async fn damaged_members_live_nodes_and_routers_are_named_and_not_replaced() {
             id: NodeId(id),
             address: format!("h:{id}"),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         let live = |id| LiveNodeRecord {
             id: NodeId(id),
@@ -251,7 +258,7 @@ async fn a_damaged_cluster_record_stops_administration_by_name_and_is_not_drawn_
             overwrite(store, &path, garbage).await;
             names(initialise(store).await, &path);
             names(create(store, &table(3, "places")).await, &path);
-            let removed = remove_table(store, &deleting, &BTreeSet::new()).await;
+            let removed = remove_table(store, &deleting, &BTreeSet::new(), &BTreeSet::new()).await;
             names(removed, &path);
             assert_eq!(content(store, &path).await, garbage);
         }
@@ -327,7 +334,7 @@ async fn znodes_of_somebody_else_are_left_alone_and_named_where_ours_are_listed(
         let people = read_table(store, TableId(1)).await.unwrap().unwrap();
         let people = set_table_state(store, &people, TableState::Deleting).await;
         let people = people.unwrap();
-        let removed = remove_table(store, &people, &BTreeSet::new()).await;
+        let removed = remove_table(store, &people, &BTreeSet::new(), &BTreeSet::new()).await;
         let path = Node::Table(TableId(1)).path();
         assert!(removed.unwrap_err().to_string().contains(&path));
         assert_eq!(read_table(store, TableId(1)).await, Ok(Some(people)));

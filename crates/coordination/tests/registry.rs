@@ -11,10 +11,10 @@ use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{LiveNodeRecord, MemberRecord, RecordFault};
 use coordination::registry::{
-    Creation, Election, Error, Leadership, Restoration, Versioned, confirm_destroyed, create_table,
-    forget_node, initialise, read_cluster, read_live_nodes, read_members, read_table, read_tables,
-    read_tombstones, register_live_node, register_member, remove_table, restore_table,
-    set_table_state, sweep_tombstones, tombstones_of,
+    Creation, Election, Error, Leadership, Restoration, Versioned, condemn_table,
+    confirm_destroyed, create_table, forget_node, initialise, is_undone, read_cluster,
+    read_live_nodes, read_members, read_table, read_tables, read_tombstones, register_live_node,
+    register_member, remove_table, restore_table, set_table_state, sweep_tombstones, tombstones_of,
 };
 use coordination::testing::{Proxy, ZooKeeperServer, eventually};
 use coordination::tree::Node;
@@ -73,6 +73,7 @@ fn table(id: u64, name: &str) -> Table {
         id: TableId(id),
         name: name.parse().unwrap(),
         state: TableState::Creating,
+        never_available: false,
         replicas: 3,
         created_millis: 0,
         shards: HashRange::divide(4)
@@ -95,6 +96,8 @@ fn member(id: u64) -> MemberRecord {
         id: NodeId(id),
         address: format!("h:{id}"),
         zone: None,
+        tenure: None,
+        void_to: None,
     }
 }
 
@@ -194,7 +197,7 @@ async fn a_table_s_life_leaves_no_residue() {
         // Somebody who has read it earlier.
         let late = set_table_state(store, &creating, TableState::Deleting).await;
         assert_eq!(late, Err(Error::Changed { table: TableId(7) }));
-        let early = remove_table(store, &available, &BTreeSet::new()).await;
+        let early = remove_table(store, &available, &BTreeSet::new(), &BTreeSet::new()).await;
         assert!(matches!(early, Err(Error::Backwards { .. })));
 
         let deleting = set_table_state(store, &available, TableState::Deleting).await;
@@ -204,9 +207,13 @@ async fn a_table_s_life_leaves_no_residue() {
         for id in 1..=3 {
             register_member(store, &member(id)).await.unwrap();
         }
-        remove_table(store, &deleting, &unconfirmed).await.unwrap();
+        remove_table(store, &deleting, &unconfirmed, &BTreeSet::new())
+            .await
+            .unwrap();
         // Again: it is gone already.
-        remove_table(store, &deleting, &unconfirmed).await.unwrap();
+        remove_table(store, &deleting, &unconfirmed, &BTreeSet::new())
+            .await
+            .unwrap();
 
         let again = created(store, &table(8, "people")).await;
         assert_eq!(tombstones_of(store, NodeId(1)).await.unwrap(), [].into());
@@ -217,11 +224,22 @@ async fn a_table_s_life_leaves_no_residue() {
                 .await
                 .unwrap();
         }
-        assert_eq!(read_tombstones(store).await.unwrap(), [].into());
-        let deleting = set_table_state(store, &again, TableState::Deleting).await;
-        remove_table(store, &deleting.unwrap(), &BTreeSet::new())
+        // But what it may have is not forgotten.
+        let noted = read_tombstones(store).await.unwrap();
+        assert_eq!(noted, [(TableId(7), [].into())].into());
+        confirm_destroyed(store, TableId(7), NodeId(4))
             .await
             .unwrap();
+        assert_eq!(read_tombstones(store).await.unwrap(), [].into());
+        let deleting = set_table_state(store, &again, TableState::Deleting).await;
+        remove_table(
+            store,
+            &deleting.unwrap(),
+            &BTreeSet::new(),
+            &BTreeSet::new(),
+        )
+        .await
+        .unwrap();
         for parent in [Node::Names, Node::Tables, Node::Deleted] {
             assert_eq!(store.children(&parent.path()).await, Ok(Some(vec![])));
         }
@@ -273,6 +291,156 @@ async fn a_table_is_restored_once_and_under_a_name_that_is_free() {
         assert_eq!(restore(&table(8, "third")).await, Restoration::Listed);
         let left = store.children(&Node::Deleted.path()).await;
         assert_eq!(left, Ok(Some(vec![])));
+    })
+    .await;
+}
+
+/// What is concluded from a node's having been forgotten must still hold when the table goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_not_removed_if_a_node_that_was_forgotten_is_back() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        let creating = created(store, &table(7, "people")).await;
+        let deleting = set_table_state(store, &creating, TableState::Deleting).await;
+        let deleting = deleting.unwrap();
+        register_member(store, &member(1)).await.unwrap();
+        let unconfirmed = BTreeSet::from([NodeId(1), NodeId(2)]);
+        let remove = async |forgotten: &[u64]| {
+            let forgotten = forgotten.iter().copied().map(NodeId).collect();
+            remove_table(store, &deleting, &unconfirmed, &forgotten).await
+        };
+        let refused = remove(&[1, 2]).await;
+        assert_eq!(refused, Err(Error::NotForgotten { node: NodeId(1) }));
+        let alive = stores.ready(0).await;
+        let live = LiveNodeRecord {
+            id: NodeId(2),
+            address: "h:2".into(),
+            incarnation: 1,
+            started_millis: 0,
+            host: "here".into(),
+            data_dir: "/2".into(),
+        };
+        register_live_node(&*alive, &live, DEADLINE).await.unwrap();
+        // Alive, and not yet a member again.
+        assert!(remove(&[2]).await.is_err());
+        assert!(read_table(store, TableId(7)).await.unwrap().is_some());
+        alive.close().await;
+        eventually("it is gone", DEADLINE, || async {
+            let live = read_live_nodes(store).await.unwrap();
+            live.entries.is_empty()
+        })
+        .await;
+        remove(&[2]).await.unwrap();
+        let tombstones = read_tombstones(store).await.unwrap();
+        assert_eq!(tombstones, [(TableId(7), [NodeId(1)].into())].into());
+        for parent in [Node::Members, Node::Nodes] {
+            let children = store.children(&parent.path()).await.unwrap().unwrap();
+            assert!(children.len() <= 1, "{children:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tombstones_of_an_undone_creation_say_so_until_it_is_dropped_on_purpose() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        for id in 1..=3 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        let none = BTreeSet::new();
+        let both = BTreeSet::from([NodeId(2), NodeId(3)]);
+        let undone = async |table, node| is_undone(store, TableId(table), NodeId(node)).await;
+        let mut deleting = Vec::new();
+        for (id, available) in [(7, false), (8, true)] {
+            let mut table = created(store, &table(id, &format!("table-{id}"))).await;
+            if available {
+                let set = set_table_state(store, &table, TableState::Available).await;
+                table = set.unwrap();
+            }
+            let set = set_table_state(store, &table, TableState::Deleting).await;
+            let table = set.unwrap();
+            assert_eq!(table.value.never_available, !available);
+            let read = read_table(store, table.value.id).await.unwrap();
+            assert_eq!(read.as_ref(), Some(&table));
+            remove_table(store, &table, &both, &none).await.unwrap();
+            deleting.push(table.value);
+        }
+        assert_eq!(undone(7, 2).await, Ok(true));
+        assert_eq!(undone(7, 1).await, Ok(false), "it has none");
+        assert_eq!(undone(8, 2).await, Ok(false));
+
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let restore = async |table: &Table| restore_table(store, table, version).await.unwrap();
+        assert_eq!(
+            restore(&deleting[0]).await,
+            Restoration::Undone(both.clone())
+        );
+        assert_eq!(
+            restore(&deleting[1]).await,
+            Restoration::Removed(both.clone())
+        );
+
+        let name = "table-7".parse().unwrap();
+        let dropped = condemn_table(store, TableId(7), &name, &[NodeId(2)].into()).await;
+        assert_eq!(dropped, Ok(Some([NodeId(2)].into())));
+        assert_eq!(undone(7, 2).await, Ok(false));
+        assert_eq!(
+            undone(7, 3).await,
+            Ok(true),
+            "what others have was not meant"
+        );
+        let refused = restore(&deleting[0]).await;
+        assert_eq!(refused, Restoration::Removed(both.clone()));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_table_that_forgotten_nodes_could_bring_back_is_not_restored() {
+    on_both(|stores| async move {
+        let store = &*stores.ready(0).await;
+        for id in 1..=3 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        // One is forgotten before the table is removed, one after that, and one confirms in between.
+        let created = created(store, &table(7, "people")).await;
+        let doomed = set_table_state(store, &created, TableState::Deleting).await;
+        let doomed = doomed.unwrap();
+        assert!(forget_node(store, NodeId(1)).await.unwrap().member);
+        let all = [NodeId(1), NodeId(2), NodeId(3)].into();
+        remove_table(store, &doomed, &all, &BTreeSet::new())
+            .await
+            .unwrap();
+        confirm_destroyed(store, TableId(7), NodeId(3))
+            .await
+            .unwrap();
+        let forgotten = forget_node(store, NodeId(2)).await.unwrap();
+        assert_eq!(forgotten.tombstones, [TableId(7)].into());
+
+        for id in 1..=2 {
+            register_member(store, &member(id)).await.unwrap();
+        }
+        let found = read_tombstones(store).await.unwrap();
+        assert_eq!(found, [(TableId(7), [].into())].into());
+        sweep_tombstones(store, &found).await.unwrap();
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let restored = restore_table(store, &table(7, "people"), version).await;
+        assert_eq!(restored, Ok(Restoration::Removed([].into())));
+
+        // Once both have destroyed what they have, nothing is left of it.
+        let name = "people".parse().unwrap();
+        for id in [1, 2] {
+            let nodes = [NodeId(id)].into();
+            let condemned = condemn_table(store, TableId(7), &name, &nodes).await;
+            assert_eq!(condemned, Ok(Some(nodes)));
+            let path = Node::Tombstones(TableId(7)).path();
+            assert!(store.get(&path).await.unwrap().is_some());
+            confirm_destroyed(store, TableId(7), NodeId(id))
+                .await
+                .unwrap();
+        }
+        assert_eq!(read_tombstones(store).await.unwrap(), [].into());
     })
     .await;
 }
@@ -389,6 +557,8 @@ async fn a_member_s_address_follows_it_and_outlives_its_session() {
                 id: NodeId(1),
                 address: address.into(),
                 zone: Some("z".into()),
+                tenure: None,
+                void_to: None,
             };
             register_member(&*node, &member).await.unwrap();
         }

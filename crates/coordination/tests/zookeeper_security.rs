@@ -70,6 +70,8 @@ async fn furnish(session: SharedCoordination) -> Election {
         id: NodeId(1),
         address: "127.0.0.1:1".into(),
         zone: None,
+        tenure: None,
+        void_to: None,
     };
     registry::register_member(&*session, &member).await.unwrap();
     let router = RouterRecord {

@@ -17,7 +17,7 @@
 //! | [`applier`], [`log_writer`] | what the worker has done by others: state and log |
 //! | [`shell`] | the stages: who has a thread |
 //! | [`node`] | the directory, the registration, replicas that come and go |
-//! | [`service`], [`peers`], [`forward`], [`snapshot`] | the network |
+//! | [`service`], [`peers`], `senders`, [`forward`], [`snapshot`] | the network |
 //!
 //! All of it runs on a machine's threads in production and on one thread in a simulation: time, network and threads come
 //! from an [`Environment`](environment::Environment), disk and store from a [`Storage`].
@@ -38,6 +38,7 @@ pub mod node;
 pub mod operation;
 pub mod options;
 pub mod peers;
+mod senders;
 pub mod service;
 pub mod shell;
 pub mod snapshot;

@@ -33,6 +33,7 @@ const NOTEWORTHY: Duration = Duration::from_secs(2);
 /// The links to all other nodes.
 pub struct Peers {
     node: NodeId,
+    incarnation: u64,
     runtime: Handle,
     network: Arc<dyn Network>,
     links: Mutex<BTreeMap<NodeId, Link>>,
@@ -48,9 +49,10 @@ struct Link {
 
 impl Peers {
     /// No links yet. The tasks run on `runtime`.
-    pub fn new(node: NodeId, runtime: Handle, network: Arc<dyn Network>) -> Self {
+    pub fn new(node: NodeId, incarnation: u64, runtime: Handle, network: Arc<dyn Network>) -> Self {
         Self {
             node,
+            incarnation,
             runtime,
             network,
             links: Mutex::default(),
@@ -121,6 +123,7 @@ impl Peers {
             from: self.node.0,
             to: to.0,
             messages,
+            incarnation: self.incarnation,
         };
         // Full: the peer does not keep up, and Raft sends again.
         let _ = link.frames.try_send(frame);

@@ -99,6 +99,9 @@ pub struct Table {
     pub name: TableName,
     /// See [`TableState`].
     pub state: TableState,
+    /// It went from `creating` to `deleting`: as far as the coordination store knows, nobody was ever served. A store that was
+    /// restored from an older backup may be wrong about that.
+    pub never_available: bool,
     /// Replicas of each shard: 3 or 5 (1 only in a cluster of one node).
     pub replicas: u32,
     /// When it was created, milliseconds since the Unix epoch by the creating router's clock.
@@ -181,6 +184,7 @@ mod tests {
             id: TableId(1),
             name: "people".parse().unwrap(),
             state: TableState::Available,
+            never_available: false,
             replicas: 3,
             created_millis: 0,
             shards: HashRange::divide(shards)

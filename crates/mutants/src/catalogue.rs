@@ -377,6 +377,16 @@ catalogue! {
         needs: "a data node that is down while a table is deleted",
     }
 
+    SealGivenUp "seal-given-up" {
+        mistake: "A shard that can't be sealed for some time passes for one that serves nobody.",
+        caught_by: "a table is unreachable from every router once its deletion was confirmed",
+        needs: "a router and a majority of a shard's nodes that are cut off from the coordination store and from the controller",
+    }
+    UndoDestroysData "undo-destroys-data" {
+        mistake: "A creation that is undone destroys what was written to the table.",
+        caught_by: "data that were written are still there after a creation was undone",
+        needs: "a coordination store that is restored from a backup of a moment when the table was being created",
+    }
     SealSkipped "seal-skipped" {
         mistake: "A table's replicas are destroyed without a seal in the logs of its shards.",
         caught_by: "a table is unreachable from every router once its deletion was confirmed",
@@ -468,6 +478,22 @@ catalogue! {
         caught_by: "a table whose deletion was decided never comes back",
         needs: "a deletion that races the creation",
         seen_in: "TiDB, YugabyteDB (Jepsen)",
+    }
+
+    ListedIsDropped "listed-is-dropped" {
+        mistake: "Replicas that are quarantined are dropped without a look whether their table is listed.",
+        caught_by: "a listed table is not dropped",
+        needs: "a table that is listed again, and a node that has not heard of it",
+    }
+    KeepUnfenced "keep-unfenced" {
+        mistake: "A lost table is listed again without a check that it was not dropped since its nodes were asked.",
+        caught_by: "a table that was dropped is never listed again",
+        needs: "a table that is kept and dropped at the same time",
+    }
+    AliveIsForgotten "alive-is-forgotten" {
+        mistake: "A data node is forgotten without a look whether it is alive.",
+        caught_by: "only nodes that are not alive are forgotten",
+        needs: "an operator who is mistaken",
     }
 
     // The client.

@@ -11,5 +11,6 @@
 //! A deposed controller may not know yet that it is. Nothing that it does can hurt: its writes expect versions,
 //! and sealing and destroying concern tables whose deletion is beyond the point of no return.
 
+mod deletion;
 pub(crate) mod driver;
 pub(crate) mod machine;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use api::internal::{DescribeRequest, DescribeResponse};
 use futures::future::join_all;
 use model::{NodeId, TableId, TransactionId, Undecided};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use crate::state::State;
@@ -16,9 +17,22 @@ pub(crate) type Answers = BTreeMap<NodeId, Result<DescribeResponse, String>>;
 impl State {
     /// Asks all these nodes at once, about one table or all.
     pub(crate) async fn survey(&self, nodes: BTreeSet<NodeId>, table: Option<TableId>) -> Answers {
-        let questions = nodes
-            .into_iter()
-            .map(|node| async move { (node, self.describe_node(node, table, false).await) });
+        let patience = self.options.timing.describe_timeout;
+        self.survey_within(nodes, table, patience).await
+    }
+
+    /// The same for somebody who has not much time.
+    pub(crate) async fn survey_within(
+        &self,
+        nodes: BTreeSet<NodeId>,
+        table: Option<TableId>,
+        patience: Duration,
+    ) -> Answers {
+        let questions = nodes.into_iter().map(|node| async move {
+            let answer = timeout(patience, self.describe_node(node, table, false)).await;
+            let answer = answer.unwrap_or_else(|_| Err("it does not answer in time".to_owned()));
+            (node, answer)
+        });
         join_all(questions).await.into_iter().collect()
     }
 

@@ -8,6 +8,7 @@ mod support;
 use api::Reason;
 use coordination::tree::Node;
 use coordination::{ANY_VERSION, Coordination};
+use links::testing::Fault;
 use model::{NodeId, TableId};
 use support::cluster::{Client, Cluster};
 use support::{error, eventually, reason};
@@ -84,6 +85,32 @@ async fn a_damaged_table_is_named_and_the_others_and_administration_go_on() {
         let read = client.get("people", "k").await.unwrap();
         assert_eq!(read.as_deref(), Some("v"));
     }
+}
+
+#[tokio::test]
+async fn a_table_that_is_damaged_while_it_is_deleted_does_not_count_as_deleted() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    let created = client.create("people", 1).await.unwrap();
+    let id = u64::from_str_radix(&created.summary.unwrap().id, 16).unwrap();
+    let path = Node::Table(TableId(id)).path();
+    let store = cluster.store.session();
+    // No node takes the seal, so the deletion takes its time.
+    for node in &cluster.nodes {
+        node.set_fault(Fault::Silent);
+    }
+    let dropping = client.drop_table("people");
+    let damage = async {
+        eventually("the deletion is decided", async || {
+            let table = store.get(&path).await.unwrap().unwrap().data;
+            String::from_utf8_lossy(&table).contains("deleting")
+        })
+        .await;
+        overwrite(&*store, &path, "garbage").await;
+    };
+    let (dropped, ()) = tokio::join!(dropping, damage);
+    assert_eq!(reason(dropped.clone()), Reason::Corruption);
+    names(dropped, &path);
 }
 
 #[tokio::test]

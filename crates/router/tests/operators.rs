@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::Reason;
@@ -128,7 +129,12 @@ async fn a_node_that_will_not_return_is_forgotten_and_its_replicas_are_lost() {
     assert!(!forgotten.already);
     assert!(forget(&client, &dead).await.unwrap().already);
     let store = cluster.store.session();
-    assert!(registry::read_tombstones(&*store).await.unwrap().is_empty());
+    let none_waits = async || {
+        let noted = registry::read_tombstones(&*store).await.unwrap();
+        assert!(noted.values().all(BTreeSet::is_empty), "{noted:?}");
+        noted.len()
+    };
+    assert_eq!(none_waits().await, 1);
     let described = client.describe("people", false).await.unwrap();
     assert_eq!(described.under_replicated_shards, 2);
     for shard in &described.shards {
@@ -141,11 +147,9 @@ async fn a_node_that_will_not_return_is_forgotten_and_its_replicas_are_lost() {
     assert_eq!((node.placed, node.tombstones), (2, 0));
     client.put("people", "k", "v").await.unwrap();
 
-    // Nobody waits for it, and nothing is left for it.
+    // Nobody waits for it. That it may have replicas of both tables is noted, for the case that it returns.
     client.drop_table("people").await.unwrap();
-    assert!(registry::read_tombstones(&*store).await.unwrap().is_empty());
-    let deleted = store.children(&Node::Deleted.path()).await.unwrap();
-    assert_eq!(deleted, Some(vec![]));
+    assert_eq!(none_waits().await, 2);
     assert_eq!(nodes(&client).await.len(), 2);
     let unknown = error(&forget(&client, &dead).await.unwrap_err());
     assert_eq!(unknown.reason, Reason::InvalidRequest, "{unknown}");
@@ -258,6 +262,72 @@ async fn a_table_is_kept_only_with_a_majority_of_each_shard() {
     keep(&client, table.id, "again").await.unwrap();
     let described = client.describe("again", false).await.unwrap();
     assert_eq!(described.under_replicated_shards, 2);
+}
+
+#[tokio::test]
+async fn who_was_forgotten_while_a_drop_waited_for_it_is_not_said_to_have_destroyed_anything() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    let table = lost(&cluster, &client, "people", 1).await;
+    let store = cluster.store.session();
+    let (confirms, goes) = (cluster.nodes[0].id, cluster.nodes[2].id);
+    let dropping = drop_within(&client, table.id, "", DEADLINE);
+    let meanwhile = async {
+        eventually("all have tombstones", async || {
+            let tombstones = registry::read_tombstones(&*store).await.unwrap();
+            tombstones.values().any(|nodes| nodes.len() == 3)
+        })
+        .await;
+        for node in &cluster.nodes[..2] {
+            cluster.world.destroy_quarantined(node.id, table.id);
+        }
+        // What it confirmed last before it went.
+        confirm_destroyed(&*store, table.id, confirms)
+            .await
+            .unwrap();
+        cluster.kill_node(2).await;
+        registry::forget_node(&*store, goes).await.unwrap();
+        let last = cluster.nodes[1].id;
+        confirm_destroyed(&*store, table.id, last).await.unwrap();
+    };
+    let (dropped, ()) = tokio::join!(dropping, meanwhile);
+    let dropped = dropped.unwrap();
+    assert_eq!(dropped.destroyed.len(), 2);
+    assert_eq!(dropped.forgotten, [goes.to_string()]);
+    assert!(dropped.waiting.is_empty());
+    // It returns with what it had, and nobody takes that for a table.
+    cluster.restart_node(2).await;
+    let found = quarantined(&client).await.tables;
+    assert_eq!(found.len(), 1);
+    assert!(found[0].obstacle.contains("on purpose"), "{found:?}");
+    let refused = error(&keep(&client, table.id, "").await.unwrap_err());
+    assert!(refused.message.contains("drop it"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_node_whose_record_is_damaged_is_not_lost_and_one_that_was_forgotten_is() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    client.create("people", 1).await.unwrap();
+    let store = cluster.store.session();
+    let (damaged, gone) = (cluster.nodes[0].id, cluster.nodes[2].id);
+    cluster.kill_node(2).await;
+    registry::forget_node(&*store, gone).await.unwrap();
+    let path = Node::Member(damaged).path();
+    store
+        .set(&path, "garbage".into(), ANY_VERSION)
+        .await
+        .unwrap();
+    eventually("one is lost", async || {
+        let described = client.describe("people", false).await.unwrap();
+        let replicas = &described.shards[0].replicas;
+        let lost: Vec<_> = replicas
+            .iter()
+            .filter(|replica| replica.state() == ReplicaState::Lost)
+            .collect();
+        lost.len() == 1 && lost[0].node == gone.to_string()
+    })
+    .await;
 }
 
 #[tokio::test]

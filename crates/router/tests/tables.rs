@@ -401,3 +401,105 @@ async fn a_deletion_waits_for_slow_nodes_only_so_long() {
     let nodes: Vec<_> = tombstones.into_values().flatten().collect();
     assert_eq!(nodes, [cluster.nodes[0].id]);
 }
+
+/// The nodes with tombstones.
+async fn tombstones(cluster: &Cluster) -> Vec<model::NodeId> {
+    let store = cluster.store.session();
+    let tombstones = registry::read_tombstones(&*store).await.unwrap();
+    tombstones.into_values().flatten().collect()
+}
+
+/// A table is deleted while two of three nodes are down: nobody can know that they serve nobody.
+async fn deletion_that_waits(cluster: &mut Cluster, client: &Client) {
+    client.create("people", 2).await.unwrap();
+    client.put("people", "k", "v").await.unwrap();
+    for node in [0, 1] {
+        cluster.kill_node(node).await;
+    }
+    cluster.nodes[2].set_fault(Fault::Refuse(Reason::NoQuorum));
+    let late = client.drop_table_within("people", 3 * SECOND).await;
+    let late = error(&late.unwrap_err());
+    assert_eq!(late.reason, Reason::TableNotReady);
+    let down = [0, 1].map(|node| cluster.nodes[node].id.to_string());
+    for what in [&down[0], &down[1], "2 of its 2 shards", "forget-node"] {
+        assert!(late.message.contains(what), "{late}");
+    }
+    let described = client.describe("people", false).await.unwrap();
+    assert_eq!(described.summary.unwrap().state(), TableState::Deleting);
+    let progress = described.progress.unwrap();
+    assert_eq!(
+        (progress.sealed_shards, progress.waits_for),
+        (0, down.into())
+    );
+    assert_eq!(
+        reason(client.get("people", "k").await),
+        Reason::TableNotFound
+    );
+    assert_eq!(
+        reason(client.create("people", 1).await),
+        Reason::TableNotReady
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_that_no_majority_has_heard_of_waits_until_a_node_returns() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    deletion_that_waits(&mut cluster, &client).await;
+    cluster.restart_node(1).await;
+    eventually("the table is gone", async || {
+        client.list("", 0).await.unwrap().tables.is_empty()
+    })
+    .await;
+    assert_eq!(tombstones(&cluster).await, [cluster.nodes[0].id]);
+}
+
+#[tokio::test]
+async fn a_deletion_that_no_majority_has_heard_of_ends_when_the_others_are_forgotten() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    deletion_that_waits(&mut cluster, &client).await;
+    let store = cluster.store.session();
+    registry::forget_node(&*store, cluster.nodes[0].id)
+        .await
+        .unwrap();
+    eventually("the table is gone", async || {
+        client.list("", 0).await.unwrap().tables.is_empty()
+    })
+    .await;
+    assert_eq!(tombstones(&cluster).await, [cluster.nodes[1].id]);
+}
+
+/// Nobody was served, so nobody has to clean up.
+#[tokio::test]
+async fn a_creation_whose_nodes_died_is_undone_without_them() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.world.set_leaderless(true);
+    let mut options = cluster.options();
+    options.timing.creating_timeout = SECOND / 2;
+    let client = Client::start(options).await;
+    for node in [0, 1] {
+        cluster.nodes[node].kill();
+    }
+    let creation = client.create("people", 2);
+    let killed = async {
+        for node in [0, 1] {
+            tokio::time::sleep(SECOND / 8).await;
+            cluster.kill_node(node).await;
+        }
+    };
+    let (created, ()) = tokio::join!(creation, killed);
+    assert_eq!(reason(created), Reason::TooFewNodes);
+    eventually("the table is gone", async || {
+        client.list("", 0).await.unwrap().tables.is_empty()
+    })
+    .await;
+    let store = cluster.store.session();
+    for (table, nodes) in registry::read_tombstones(&*store).await.unwrap() {
+        assert_eq!(nodes.len(), 2);
+        for node in nodes {
+            let undone = registry::is_undone(&*store, table, node).await;
+            assert!(undone.unwrap(), "what was written to it would be kept");
+        }
+    }
+}

@@ -5,8 +5,9 @@
 //! | 1, 2, 3, … | data nodes, each with disks of its own that outlive its processes |
 //! | 101, 102, … | routers |
 //! | 200 | all clients |
-//! | 201 | now and then, an operator who works on the coordination store |
+//! | 201 | now and then, an operator who works on the coordination store, or with the commands for operators |
 
+mod commands;
 mod disks;
 mod operator;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use coordination::records::decode_at;
 use coordination::simulated::{Ensemble, EnsembleOptions};
-use coordination::{Znode, tree};
+use coordination::{Connect, Znode, tree};
 use datanode::Tuning;
 use environment::Environment;
 use model::{NodeId, ShardId, Table, TableState};
@@ -49,6 +50,17 @@ pub enum Death {
     Process,
     /// The machine loses its power: what was not synced is lost, torn or reordered.
     Power,
+}
+
+/// What an operator decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// A table that is lost is kept.
+    Keep,
+    /// A table that is lost is dropped.
+    Drop,
+    /// A node is forgotten, if it is not alive.
+    Forget,
 }
 
 /// Simulated time as clients see it, for histories. Clones are the same.
@@ -313,29 +325,87 @@ impl Cluster {
         self.without_log.contains(&(id, shard))
     }
 
-    /// The first table is not listed in the coordination store for a while. One table at a time: false if there is
-    /// none, or another is hidden.
+    /// The first table is not listed in the coordination store for a while. One operator at a time: false if there is
+    /// no table, or one is at work.
     pub fn hide_table(&mut self, millis: u64) -> bool {
+        let hidden = Duration::from_millis(millis);
+        self.operate(move |store, table, exit| operator::hide(store, table, hidden, exit))
+    }
+
+    /// The first table is as it was when it was being created, its creation is undone, and it is listed again later. As
+    /// above.
+    pub fn undo_table(&mut self) -> bool {
+        self.operate(operator::undo)
+    }
+
+    fn operate<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Arc<dyn Connect>, Table, Exit) -> F + Send + 'static,
+    ) -> bool {
         if self.is_up(OPERATOR) {
             return false;
         }
-        let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
-        let available = |table: &Table| table.state == TableState::Available;
-        let Some(table) = tables.into_iter().find(available) else {
+        let Some(table) = self.first_table() else {
             return false;
         };
         let process = self.new_process(OPERATOR);
         let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
         if let Some(host) = self.hosts.get_mut(&OPERATOR) {
-            let hidden = Duration::from_millis(millis);
-            host.start(&self.fabric, move |_, exit| {
-                operator::hide(coordination, table, hidden, exit)
+            host.start(&self.fabric, move |_, exit| work(coordination, table, exit));
+        }
+        true
+    }
+
+    fn first_table(&self) -> Option<Table> {
+        let tables = tables_of(&self.ensemble.tree()).unwrap_or_default();
+        let available = |table: &Table| table.state == TableState::Available;
+        tables.into_iter().find(available)
+    }
+
+    /// The operator gives commands, after one another: false if the last ones are not carried out yet, or there is nothing to
+    /// do. `chance` decides about what is left open.
+    pub fn command(&mut self, command: Command, chance: u64) -> bool {
+        let table = self.first_table();
+        let members = self.ensemble.tree();
+        let members = members
+            .keys()
+            .filter_map(|path| tree::Node::parse(path).ok());
+        let members: Vec<NodeId> = members
+            .filter_map(|node| match node {
+                tree::Node::Member(id) => Some(id),
+                _ => None,
+            })
+            .collect();
+        let node = members.get(chance as usize % members.len().max(1)).copied();
+        let (Some(table), Some(node), false) = (table, node, self.is_up(OPERATOR)) else {
+            return false;
+        };
+        let process = self.new_process(OPERATOR);
+        let coordination = self.ensemble.client(u64::from(OPERATOR.0), process);
+        let (ensemble, invariants) = (self.ensemble.clone(), self.invariants.clone());
+        let routers = self.router_addresses();
+        if let Some(host) = self.hosts.get_mut(&OPERATOR) {
+            host.start(&self.fabric, move |environment, exit| async move {
+                let Some(client) = commands::client(routers, environment) else {
+                    return;
+                };
+                let desk = commands::Desk {
+                    client,
+                    coordination,
+                    ensemble,
+                    invariants,
+                };
+                match command {
+                    Command::Keep => commands::lose_and_keep(desk, table, exit).await,
+                    Command::Drop => commands::lose_and_drop(desk, chance, exit).await,
+                    Command::Forget => commands::forget(desk, node, exit).await,
+                }
             });
         }
         true
     }
 
-    /// Whether a table is hidden, or the operator makes sure that it is not any more.
+    /// Whether an operator is at work on a table, or makes sure that it is listed again.
     pub fn is_operated(&self) -> bool {
         self.is_up(OPERATOR)
     }

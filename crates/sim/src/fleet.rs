@@ -53,6 +53,10 @@ pub(crate) fn run(arguments: &Arguments, show: bool) -> Summary {
                     let Ok(mut summary) = summary.lock() else {
                         return;
                     };
+                    // At once, and at the end once more: a command that goes on may take hours.
+                    if show && arguments.keep_going && outcome.is_failure() {
+                        eprint!("{}", summary.violation(&outcome));
+                    }
                     summary.add(outcome, begun.elapsed());
                     if let Ok(mut shown) = shown.lock()
                         && show

@@ -46,6 +46,7 @@ pub fn all() -> Vec<Scenario> {
         disks(),
         lost_log(),
         old_backup(),
+        operators(),
         transactions(),
         bank(),
         calm(),
@@ -98,7 +99,12 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
         // For scenarios of their own: a node that serves nothing any more, a table that nobody can use.
-        Kind::LoseLog | Kind::HideTable => 0,
+        Kind::LoseLog
+        | Kind::HideTable
+        | Kind::UndoTable
+        | Kind::KeepTable
+        | Kind::DropTable
+        | Kind::ForgetNode => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -108,10 +114,17 @@ fn everything() -> Scenario {
         _ => 3,
     };
     Scenario {
+        workload: Workload {
+            churners: 1,
+            ..base("", "").workload
+        },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
         // Not every fault finds something to hit: one in a second is to.
         fault_millis: 680,
-        ..base("everything", "puts, gets and deletes under every fault")
+        ..base(
+            "everything",
+            "puts, gets, deletes and a table that comes and goes, under every fault",
+        )
     }
 }
 
@@ -391,6 +404,7 @@ fn old_backup() -> Scenario {
     Scenario {
         faults: vec![
             (Kind::HideTable, 4),
+            (Kind::UndoTable, 4),
             (Kind::KillNode, 2),
             (Kind::KillRouter, 2),
             (Kind::CutCoordination, 2),
@@ -400,7 +414,30 @@ fn old_backup() -> Scenario {
         fault_millis: 1_500,
         ..base(
             "old-backup",
-            "a coordination store in which a table is missing for a while",
+            "a coordination store in which a table is missing for a while, or being created once more and undone",
+        )
+    }
+}
+
+fn operators() -> Scenario {
+    Scenario {
+        nodes: 4,
+        faults: vec![
+            (Kind::KeepTable, 3),
+            (Kind::DropTable, 5),
+            (Kind::LateWrites, 4),
+            (Kind::ForgetNode, 3),
+            (Kind::KillNode, 3),
+            (Kind::PowerNode, 2),
+            (Kind::KillRouter, 1),
+            (Kind::CutCoordination, 4),
+            (Kind::PauseNode, 1),
+            (Kind::CutOneWay, 1),
+        ],
+        fault_millis: 1_200,
+        ..base(
+            "operators",
+            "tables that are lost and kept or dropped, nodes that are forgotten, by an operator's commands",
         )
     }
 }
@@ -442,17 +479,15 @@ fn transactions() -> Scenario {
 fn bank() -> Scenario {
     let transactions = transactions();
     Scenario {
+        name: "bank",
+        about: "transfers between accounts whose sum never changes, while all who take part die",
         workload: Workload {
             clients: 2,
             tellers: 6,
             accounts: 4,
-            ..transactions.workload
+            ..transactions.workload.clone()
         },
-        ..Scenario {
-            name: "bank",
-            about: "transfers between accounts whose sum never changes, while all who take part die",
-            ..transactions
-        }
+        ..transactions
     }
 }
 

@@ -105,6 +105,27 @@ impl Summary {
         &self.failed_anyway
     }
 
+    /// What a run has violated, and the command that repeats it. Empty if nothing.
+    pub(crate) fn violation(&self, outcome: &Outcome) -> String {
+        let Some(failure) = &outcome.report.failure else {
+            return String::new();
+        };
+        let mutant = match &self.mutant {
+            Some(mutant) => format!(" --mutant {mutant}"),
+            None => String::new(),
+        };
+        format!(
+            "seed {} ({}) violates {} after {:.3} s\n{}\nagain: cargo run -p sim --release -- --from {} --scenario {}{mutant} --trace\n\n",
+            outcome.seed,
+            outcome.scenario,
+            failure.property,
+            failure.micros as f64 / 1e6,
+            failure.detail,
+            outcome.seed,
+            outcome.scenario,
+        )
+    }
+
     pub(crate) fn progress(&self) -> String {
         let seconds = self.micros as f64 / 1e6;
         let per_minute = seconds / self.took.as_secs_f64().max(0.001) * 60.0;
@@ -128,24 +149,7 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for outcome in &self.failed {
-            let Some(failure) = &outcome.report.failure else {
-                continue;
-            };
-            let mutant = match &self.mutant {
-                Some(mutant) => format!(" --mutant {mutant}"),
-                None => String::new(),
-            };
-            writeln!(
-                f,
-                "seed {} ({}) violates {} after {:.3} s\n{}\nagain: cargo run -p sim --release -- --from {} --scenario {}{mutant} --trace\n",
-                outcome.seed,
-                outcome.scenario,
-                failure.property,
-                failure.micros as f64 / 1e6,
-                failure.detail,
-                outcome.seed,
-                outcome.scenario,
-            )?;
+            f.write_str(&self.violation(outcome))?;
         }
         if self.failed.is_empty() {
             writeln!(f, "what went wrong, and how often:")?;

@@ -74,9 +74,11 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("applied-index-apart", "applied-with-data", "compaction", "4"),
     ("old-generation-read", "linearizability", "compaction", "1"),
     ("snapshot-forgets-requests", "replicas-equal", "compaction", "2"),
-    ("delete-answered-early", "tables-as-confirmed", "tables", "3"),
+    ("delete-answered-early", "tables-as-confirmed", "tables", "1"),
     ("tombstones-forgotten", "no-orphans", "tables", "2"),
-    ("creation-unfenced", "deletion-is-final", "churn", "4"),
+    ("creation-unfenced", "deletion-is-final", "churn", "1"),
+    ("seal-given-up", "tables-as-confirmed", "churn", "5"),
+    ("undo-destroys-data", "serves-again", "old-backup", "2"),
 ];
 
 #[test]

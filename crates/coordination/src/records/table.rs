@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `nodes`, `shards` | always; the shards in the order of their hash ranges |
 //! | `starts` | only if the ranges are uneven: the first hash of each shard |
+//! | `never_available` | only while a table that was still `creating` is being deleted |
 
 use bytes::Bytes;
 use model::{HashRange, NodeId, Shard, Table, TableId, TableName, TableState};
@@ -29,6 +30,8 @@ struct Encoded {
     id: TableId,
     name: TableName,
     state: TableState,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    never_available: bool,
     replicas: u32,
     created_millis: u64,
     nodes: Vec<NodeId>,
@@ -85,6 +88,7 @@ impl From<&Table> for Encoded {
             id: table.id,
             name: table.name.clone(),
             state: table.state,
+            never_available: table.never_available,
             replicas: table.replicas,
             created_millis: table.created_millis,
             nodes,
@@ -123,6 +127,7 @@ impl TryFrom<Encoded> for Table {
             id: encoded.id,
             name: encoded.name,
             state: encoded.state,
+            never_available: encoded.never_available,
             replicas: encoded.replicas,
             created_millis: encoded.created_millis,
             shards,
@@ -176,6 +181,7 @@ mod tests {
             id: TableId(0xaa),
             name: "people".parse().unwrap(),
             state: TableState::Available,
+            never_available: false,
             replicas,
             created_millis: 1_700_000_000_000,
             shards: (0u64..)
@@ -207,6 +213,18 @@ mod tests {
             std::str::from_utf8(&table.encode()).unwrap(),
             r#"{"format":1,"id":"00000000000000aa","name":"people","state":"available","replicas":3,"created_millis":1700000000000,"nodes":["0000000000000001","0000000000000002","0000000000000003","0000000000000004"],"shards":[[0,1,2],[1,2,3]]}"#
         );
+    }
+
+    #[test]
+    fn a_table_that_was_never_available_says_so_and_one_that_does_not_say_was() {
+        let mut table = table(1, 3, 6);
+        let plain = table.encode();
+        assert!(!Table::decode("/", &plain).unwrap().never_available);
+        table.never_available = true;
+        let marked = table.encode();
+        let text = std::str::from_utf8(&marked).unwrap();
+        assert!(text.contains(r#""never_available":true"#), "{text}");
+        assert_eq!(Table::decode("/", &marked), Ok(table));
     }
 
     #[test]

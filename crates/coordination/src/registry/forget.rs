@@ -6,13 +6,14 @@ use model::{NodeId, TableId};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::read_tombstones;
-use crate::records::{LiveNodeRecord, decode_at};
+use super::quarantine::absent;
+use super::reading::{Versioned, read, read_tombstones};
+use crate::records::{DeletedRecord, LiveNodeRecord, Record as _, decode_at};
 use crate::tree::Node;
-use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
+use crate::{ANY_VERSION, Coordination, Operation};
 
 /// Tombstones that go in one `multi`, which has a bound on its size.
-const TOMBSTONES_AT_ONCE: usize = 2000;
+const TOMBSTONES_AT_ONCE: usize = 1000;
 
 /// What was forgotten of a data node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub struct Forgotten {
 /// `multi` makes it and takes it away again: that fails as long as the node is alive.
 ///
 /// A node that comes back all the same registers again. It finds no tombstones, so what it has of tables that
-/// were removed is quarantined, not destroyed.
+/// were removed is quarantined, not destroyed. In `/deleted/<table>` it is noted that it may have some, so that such a
+/// table is not listed again.
 pub async fn forget_node(store: &dyn Coordination, node: NodeId) -> Result<Forgotten, Error> {
     let mut attempts = Attempts::new();
     let mut forgotten = Forgotten::default();
@@ -56,13 +58,15 @@ pub async fn forget_node(store: &dyn Coordination, node: NodeId) -> Result<Forgo
 struct Trace {
     /// The version of the member's record, which need not be readable.
     member: Option<i32>,
-    /// The removed tables with a tombstone of this node, and whether no other node has one.
-    tombstones: Vec<(TableId, bool)>,
+    /// The removed tables with a tombstone of this node, and their records, if they can be read.
+    tombstones: Vec<(TableId, Option<Versioned<DeletedRecord>>)>,
 }
 
 async fn trace(store: &dyn Coordination, node: NodeId) -> Result<Trace, Error> {
     let live = Node::Live(node);
-    if let Some(znode) = store.get(&live.path()).await? {
+    if let Some(znode) = store.get(&live.path()).await?
+        && !mutant!(AliveIsForgotten)
+    {
         let record = decode_at::<LiveNodeRecord>(&live, &znode.data).ok();
         let (host, data_dir) = record.map(|r| (r.host, r.data_dir)).unwrap_or_default();
         return Err(Error::StillAlive {
@@ -74,11 +78,17 @@ async fn trace(store: &dyn Coordination, node: NodeId) -> Result<Trace, Error> {
     let member = store.get(&Node::Member(node).path()).await?;
     let tombstones = read_tombstones(store).await?.into_iter();
     let ours = tombstones.filter(|(_, nodes)| nodes.contains(&node));
+    let mut tombstones = Vec::new();
+    for (table, _) in ours {
+        match read(store, &Node::Tombstones(table)).await {
+            Ok(record) => tombstones.push((table, record)),
+            Err(Error::Record(_)) => tombstones.push((table, None)),
+            Err(error) => return Err(error),
+        }
+    }
     Ok(Trace {
         member: member.map(|znode| znode.stat.version),
-        tombstones: ours
-            .map(|(table, nodes)| (table, nodes.len() == 1))
-            .collect(),
+        tombstones,
     })
 }
 
@@ -88,21 +98,22 @@ impl Trace {
         if self.member.is_none() && self.tombstones.is_empty() {
             return None;
         }
-        let live = Node::Live(node).path();
-        let mut operations = vec![
-            Operation::create(live.clone(), "", CreateMode::Persistent),
-            Operation::delete(live, 0),
-        ];
+        let mut operations = Vec::new();
+        if !mutant!(AliveIsForgotten) {
+            operations.extend(absent(&Node::Live(node)));
+        }
         if let Some(version) = self.member {
             operations.push(Operation::delete(Node::Member(node).path(), version));
         }
-        for (table, last) in self.tombstones.iter().take(TOMBSTONES_AT_ONCE) {
+        for (table, record) in self.tombstones.iter().take(TOMBSTONES_AT_ONCE) {
             // Paths with ids of removed tables are never made again.
             let tombstone = Node::Tombstone(*table, node).path();
             operations.push(Operation::delete(tombstone, ANY_VERSION));
-            if *last {
+            if let Some(Versioned { value, version }) = record {
+                let mut record = value.clone();
+                record.forgotten.insert(node);
                 let parent = Node::Tombstones(*table).path();
-                operations.push(Operation::delete(parent, ANY_VERSION));
+                operations.push(Operation::set(parent, record.encode(), *version));
             }
         }
         Some(operations)

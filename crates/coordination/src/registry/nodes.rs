@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::NodeId;
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
@@ -13,29 +14,53 @@ use crate::{Coordination, CreateMode, Operation, Znode};
 
 /// Records a data node and its address among the members, which outlive its sessions.
 pub async fn register_member(store: &dyn Coordination, record: &MemberRecord) -> Result<(), Error> {
-    let node = Node::Member(record.id);
+    change_member(store, record.id, |current| {
+        (current != Some(record)).then(|| record.clone())
+    })
+    .await
+}
+
+/// Brings a member's record to what `decide` makes of the one that stands there, and returns once it wants nothing else.
+/// It is asked again whenever the record has changed meanwhile or an answer was lost, so nothing is overwritten that it has
+/// not seen.
+pub async fn change_member(
+    store: &dyn Coordination,
+    node: NodeId,
+    mut decide: impl FnMut(Option<&MemberRecord>) -> Option<MemberRecord>,
+) -> Result<(), Error> {
+    let node = Node::Member(node);
     let path = node.path();
     let mut attempts = Attempts::new();
     loop {
         let current: Option<Versioned<MemberRecord>> = read(store, &node)
             .await
             .map_err(|error| attempts.honest_read(error))?;
-        let written = match current {
-            Some(current) if current.value == *record => return Ok(()),
-            Some(current) => {
-                let set = store.set(&path, record.encode(), current.version);
-                set.await.map(drop)
-            }
-            None => {
-                let create = store.create(&path, record.encode(), CreateMode::Persistent);
-                create.await.map(drop)
-            }
+        let Some(record) = decide(current.as_ref().map(|current| &current.value)) else {
+            return Ok(());
+        };
+        let written = if let Some(current) = current {
+            let set = store.set(&path, record.encode(), current.version);
+            set.await.map(drop)
+        } else {
+            let create = store.create(&path, record.encode(), CreateMode::Persistent);
+            create.await.map(drop)
         };
         match written {
             Ok(()) => return Ok(()),
             Err(error) => attempts.look(store, error).await?,
         }
     }
+}
+
+/// What is recorded of a data node, as of now.
+pub async fn read_member(
+    store: &dyn Coordination,
+    node: NodeId,
+) -> Result<Option<MemberRecord>, Error> {
+    let node = Node::Member(node);
+    store.sync(&node.path()).await?;
+    let found: Option<Versioned<MemberRecord>> = read(store, &node).await?;
+    Ok(found.map(|found| found.value))
 }
 
 /// Registers a data node as alive for as long as its session lives.

@@ -17,9 +17,9 @@ use model::{NodeId, Table, TableId, TableName};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{read_cluster, read_table, table_of, tombstones};
+use super::reading::{is_undone, read, read_cluster, read_table, table_of, tombstones};
 use super::removal::members_of;
-use crate::records::{DeletedRecord, NameRecord, Record as _};
+use crate::records::{DeletedRecord, NameRecord, Record as _, TombstoneRecord};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, CreateMode, Operation};
 
@@ -32,8 +32,11 @@ pub enum Restoration {
     Listed,
     /// The name belongs to another table.
     NameTaken(TableId),
-    /// The table was removed or dropped on purpose, and these nodes have not confirmed yet.
+    /// The table was removed or dropped on purpose, and these nodes have not confirmed yet; if there are none, those that had not
+    /// were forgotten.
     Removed(BTreeSet<NodeId>),
+    /// The table's creation was undone, and these nodes have not confirmed yet.
+    Undone(BTreeSet<NodeId>),
     /// Nothing was written, and nothing will be: since the version of `/cluster` was read, a table was
     /// removed. It may be this one: ask the nodes again.
     ClusterMoved,
@@ -61,8 +64,11 @@ pub async fn restore_table(
 
 fn restoration(table: &Table, cluster_version: i32) -> Vec<Operation> {
     let record = NameRecord { table: table.id };
-    let mut operations = vec![Operation::check(Node::Cluster.path(), cluster_version)];
-    operations.extend(absent(&Node::Tombstones(table.id)));
+    let mut operations = Vec::new();
+    if !mutant!(KeepUnfenced) {
+        operations.push(Operation::check(Node::Cluster.path(), cluster_version));
+        operations.extend(absent(&Node::Tombstones(table.id)));
+    }
     operations.extend([
         Operation::create(
             Node::Name(table.name.clone()).path(),
@@ -98,7 +104,15 @@ async fn obstacle(
         .is_some()
     {
         let nodes = tombstones(store, table.id).await?;
-        return Ok(Some(Restoration::Removed(nodes)));
+        let mut undone = !nodes.is_empty();
+        for &node in &nodes {
+            undone &= is_undone(store, table.id, node).await?;
+        }
+        return Ok(Some(if undone {
+            Restoration::Undone(nodes)
+        } else {
+            Restoration::Removed(nodes)
+        }));
     }
     if let Some(owner) = table_of(store, &table.name).await? {
         return Ok(Some(Restoration::NameTaken(owner)));
@@ -120,7 +134,8 @@ pub async fn condemn_table(
     let mut attempts = Attempts::new();
     loop {
         let listed = store.get(&Node::Table(table).path()).await;
-        if listed.map_err(|error| attempts.honest(error))?.is_some() {
+        let listed = listed.map_err(|error| attempts.honest(error))?.is_some();
+        if listed && !mutant!(ListedIsDropped) {
             return Ok(None);
         }
         let members = members_of(store, nodes).await;
@@ -128,7 +143,7 @@ pub async fn condemn_table(
         if members.is_empty() {
             return Ok(Some(members));
         }
-        let operations = condemnation(store, table, name, &members).await;
+        let operations = condemnation(store, table, name, &members, nodes).await;
         let operations = operations.map_err(|error| attempts.honest_read(error))?;
         // An attempt whose answer was lost is made again. What it may have written by then has moved
         // `/cluster` and is seen; a tombstone that was confirmed meanwhile is confirmed once more.
@@ -144,6 +159,7 @@ async fn condemnation(
     table: TableId,
     name: &TableName,
     members: &BTreeSet<NodeId>,
+    nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let cluster = read_cluster(store).await?.ok_or_else(no_cluster)?;
     let mut operations = vec![Operation::set(
@@ -151,40 +167,77 @@ async fn condemnation(
         cluster.value.encode(),
         cluster.version,
     )];
-    operations.extend(absent(&Node::Table(table)));
-    operations.extend(new_tombstones(store, table, name, members).await?);
+    if !mutant!(ListedIsDropped) {
+        operations.extend(absent(&Node::Table(table)));
+    }
+    let record = TombstoneRecord::default();
+    operations.extend(new_tombstones(store, table, name, record, members, nodes).await?);
     Ok(operations)
 }
 
-/// The tombstones that are missing, and a check that their nodes are members still: a tombstone for one that
-/// was forgotten would stay for ever.
+/// The tombstones, with this record, of those `nodes` that are `members`, and a check that they are members still: a tombstone
+/// for one that was forgotten would stay for ever. The others are noted in the parent's record.
 pub(super) async fn new_tombstones(
     store: &dyn Coordination,
     table: TableId,
     name: &TableName,
+    record: TombstoneRecord,
     members: &BTreeSet<NodeId>,
+    nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let mut operations = Vec::new();
-    if members.is_empty() {
+    let forgotten = nodes - members;
+    if nodes.is_empty() {
         return Ok(operations);
     }
-    let parent = Node::Tombstones(table).path();
-    if store.get(&parent).await?.is_none() {
-        let record = DeletedRecord { name: name.clone() }.encode();
-        operations.push(Operation::create(parent, record, CreateMode::Persistent));
-    }
+    operations.extend(parent_of_tombstones(store, table, name, forgotten).await?);
     let present = tombstones(store, table).await?;
-    for node in members.difference(&present) {
+    for node in members {
         let member = Node::Member(*node).path();
         let tombstone = Node::Tombstone(table, *node).path();
-        operations.push(Operation::check(member, ANY_VERSION));
-        operations.push(Operation::create(tombstone, "", CreateMode::Persistent));
+        if present.contains(node) {
+            // What is decided on purpose holds instead of an undone creation.
+            operations.push(Operation::set(tombstone, record.encode(), ANY_VERSION));
+        } else {
+            operations.push(Operation::check(member, ANY_VERSION));
+            operations.push(Operation::create(
+                tombstone,
+                record.encode(),
+                CreateMode::Persistent,
+            ));
+        }
     }
     Ok(operations)
 }
 
+/// What makes the parent, or notes these nodes in it.
+async fn parent_of_tombstones(
+    store: &dyn Coordination,
+    table: TableId,
+    name: &TableName,
+    forgotten: BTreeSet<NodeId>,
+) -> Result<Option<Operation>, Error> {
+    let parent = Node::Tombstones(table);
+    let Some(found) = read::<DeletedRecord>(store, &parent).await? else {
+        let name = name.clone();
+        let record = DeletedRecord { name, forgotten }.encode();
+        let create = Operation::create(parent.path(), record, CreateMode::Persistent);
+        return Ok(Some(create));
+    };
+    let mut record = found.value;
+    if forgotten.is_subset(&record.forgotten) {
+        return Ok(None);
+    }
+    record.forgotten.extend(forgotten);
+    Ok(Some(Operation::set(
+        parent.path(),
+        record.encode(),
+        found.version,
+    )))
+}
+
 /// Fails a `multi` if the znode is there.
-fn absent(node: &Node) -> [Operation; 2] {
+pub(super) fn absent(node: &Node) -> [Operation; 2] {
     [
         Operation::create(node.path(), "", CreateMode::Persistent),
         Operation::delete(node.path(), 0),

@@ -8,7 +8,7 @@ use model::{NodeId, RouterId, Table, TableId, TableName};
 use super::Error;
 use crate::records::{
     ClusterRecord, LiveNodeRecord, MemberRecord, NameRecord, Record, RecordError, RouterRecord,
-    decode_at,
+    TombstoneRecord, decode_at,
 };
 use crate::tree::{Node, UnknownPath};
 use crate::{Coordination, path};
@@ -157,6 +157,18 @@ pub async fn tombstones_of(
     let all = read_tombstones(store).await?;
     let of_node = all.into_iter().filter(|(_, nodes)| nodes.contains(&node));
     Ok(of_node.map(|(table, _)| table).collect())
+}
+
+/// Whether a node's tombstone is that of a table that was never available, as far as the store knew: then the node destroys
+/// only what nobody has written to. False if there is none.
+pub async fn is_undone(
+    store: &dyn Coordination,
+    table: TableId,
+    node: NodeId,
+) -> Result<bool, Error> {
+    let record: Option<Versioned<TombstoneRecord>> =
+        read(store, &Node::Tombstone(table, node)).await?;
+    Ok(record.is_some_and(|record| record.value.never_available))
 }
 
 /// The nodes whose tombstones stand below a removed table; none if it is not there.

@@ -1,7 +1,8 @@
 //! Removing a table, and the tombstones of nodes that have not destroyed their replicas yet.
 //!
 //! Only members get tombstones. A node that was forgotten will not come to confirm, and if it comes all the same,
-//! what it has of the table is quarantined.
+//! what it has of the table is quarantined. So that nobody lists the table again from what such nodes have, they are noted in
+//! `/deleted/<table>`, which stays as long as it notes any: one for each table that they could bring back, and no more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +10,9 @@ use model::{NodeId, Table, TableId, TableState};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::quarantine::new_tombstones;
+use super::quarantine::{absent, new_tombstones};
 use super::reading::{Versioned, children, read, read_cluster, read_table};
-use crate::records::{NameRecord, Record as _};
+use crate::records::{DeletedRecord, NameRecord, Record as _, TombstoneRecord};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, Operation};
 
@@ -19,11 +20,15 @@ use crate::{ANY_VERSION, Coordination, Operation};
 /// has not confirmed that its replicas are destroyed, all in one `multi`. The same `multi` sets `/cluster`
 /// to what it is, so that its version moves; see [`create_table`](super::create_table).
 ///
+/// Nothing is removed unless each of the `forgotten` nodes is neither a member nor alive at that moment:
+/// [`Error::NotForgotten`].
+///
 /// A table that is gone already is a success. [`Error::Changed`] if it is not as it was read.
 pub async fn remove_table(
     store: &dyn Coordination,
     table: &Versioned<Table>,
     unconfirmed: &BTreeSet<NodeId>,
+    forgotten: &BTreeSet<NodeId>,
 ) -> Result<(), Error> {
     if table.value.state != TableState::Deleting {
         return Err(Error::Backwards {
@@ -33,7 +38,7 @@ pub async fn remove_table(
     }
     let mut attempts = Attempts::new();
     loop {
-        let operations = removal(store, table, unconfirmed).await;
+        let operations = removal(store, table, unconfirmed, forgotten).await;
         let operations = operations.map_err(|error| attempts.honest_read(error))?;
         let Err(error) = store.multi(operations).await else {
             return Ok(());
@@ -58,8 +63,12 @@ async fn removal(
     store: &dyn Coordination,
     table: &Versioned<Table>,
     unconfirmed: &BTreeSet<NodeId>,
+    forgotten: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let Table { id, name, .. } = &table.value;
+    if let Some(&node) = members_of(store, forgotten).await?.first() {
+        return Err(Error::NotForgotten { node });
+    }
     let cluster = read_cluster(store)
         .await?
         .ok_or_else(|| Error::NotInitialised {
@@ -82,7 +91,14 @@ async fn removal(
         operations.push(Operation::delete(name_node.path(), holder.version));
     }
     let members = members_of(store, unconfirmed).await?;
-    operations.extend(new_tombstones(store, *id, name, &members).await?);
+    let record = TombstoneRecord {
+        never_available: table.value.never_available,
+    };
+    operations.extend(new_tombstones(store, *id, name, record, &members, unconfirmed).await?);
+    for &node in forgotten {
+        operations.extend(absent(&Node::Member(node)));
+        operations.extend(absent(&Node::Live(node)));
+    }
     Ok(operations)
 }
 
@@ -103,7 +119,8 @@ pub(super) async fn members_of(
 }
 
 /// Records that a node has destroyed all its replicas of a removed table: its tombstone goes, and with
-/// the last one their parent. A tombstone that is gone already is a success.
+/// the last one their parent, unless forgotten nodes are noted there; this node is none any more. A tombstone that is gone
+/// already is a success.
 pub async fn confirm_destroyed(
     store: &dyn Coordination,
     table: TableId,
@@ -111,7 +128,47 @@ pub async fn confirm_destroyed(
 ) -> Result<(), Error> {
     // Paths with ids are never used again, so a delete that lands late finds nothing.
     delete_if_present(store, &Node::Tombstone(table, node)).await?;
-    delete_if_present(store, &Node::Tombstones(table)).await
+    clear_parent(store, table, Some(node)).await
+}
+
+/// Removes the parent of tombstones that are all gone, unless forgotten nodes are noted in it. `confirmed` is not
+/// noted any more.
+async fn clear_parent(
+    store: &dyn Coordination,
+    table: TableId,
+    confirmed: Option<NodeId>,
+) -> Result<(), Error> {
+    let parent = Node::Tombstones(table);
+    let path = parent.path();
+    let mut attempts = Attempts::new();
+    loop {
+        let found = match read::<DeletedRecord>(store, &parent).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
+            // Nobody knows what it noted.
+            Err(Error::Record(_)) => return delete_if_present(store, &parent).await,
+            Err(error) => return Err(attempts.honest_read(error)),
+        };
+        let mut record = found.value;
+        let noted = confirmed.is_some_and(|node| record.forgotten.remove(&node));
+        let empty = record.forgotten.is_empty();
+        let mut written = Ok(());
+        if empty {
+            written = store.delete(&path, found.version).await;
+        }
+        // Others have still to confirm.
+        let stays = !empty || matches!(written, Err(crate::Error::NotEmpty { .. }));
+        if stays && noted {
+            let set = store.set(&path, record.encode(), found.version).await;
+            written = set.map(drop);
+        } else if stays {
+            return Ok(());
+        }
+        match written {
+            Ok(()) | Err(crate::Error::NoNode { .. }) => return Ok(()),
+            Err(error) => attempts.look(store, error).await?,
+        }
+    }
 }
 
 /// Removes the parents of tombstones that are all gone, of those that [`read_tombstones`] has found. One
@@ -125,7 +182,7 @@ pub async fn sweep_tombstones(
     found: &BTreeMap<TableId, BTreeSet<NodeId>>,
 ) -> Result<(), Error> {
     for (table, _) in found.iter().filter(|(_, nodes)| nodes.is_empty()) {
-        delete_if_present(store, &Node::Tombstones(*table)).await?;
+        clear_parent(store, *table, None).await?;
     }
     Ok(())
 }

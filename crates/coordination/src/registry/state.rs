@@ -9,7 +9,8 @@ use crate::records::Record as _;
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination};
 
-/// Moves a table, as it was read, to another state, and returns it with its new version.
+/// Moves a table, as it was read, to another state, and returns it with its new version. One that goes from `creating` to
+/// `deleting` is marked as [never available](Table::never_available).
 ///
 /// [`Error::Changed`] if somebody else has moved it elsewhere or removed it since. If somebody else has
 /// moved it to the same state, that is a success.
@@ -27,6 +28,7 @@ pub async fn set_table_state(
     let path = Node::Table(table.value.id).path();
     let value = Table {
         state,
+        never_available: (table.value.state, state) == (TableState::Creating, TableState::Deleting),
         ..table.value.clone()
     };
     let mut attempts = Attempts::new();

@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `identity.json` | format, node id, and the cluster that it belongs to once it has joined one |
+//! | `identity.json` | format, node id, the cluster that it belongs to once it has joined one, and the [tenures](super::tenure) that tell it from its copies |
 //! | `lock` | locked while a process uses the directory |
 //! | `log/` | the log of all Raft groups |
 //! | `store/` | the state store |
@@ -14,10 +14,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coordination::records::Tenure;
 use model::{ClusterId, NodeId};
 use serde::{Deserialize, Serialize};
 use storage::disk::Disk;
 
+use super::tenure::Held;
 use crate::device::{Lock, Storage};
 
 /// The newest layout of a data directory that this version knows.
@@ -39,6 +41,8 @@ struct Identity {
     format: u32,
     node: NodeId,
     cluster: Option<ClusterId>,
+    #[serde(default)]
+    tenures: Held,
 }
 
 /// Why a data directory can't be used.
@@ -116,6 +120,7 @@ impl DataDir {
                     format: FORMAT,
                     node: new_id,
                     cluster: None,
+                    tenures: Held::default(),
                 };
                 identity
                     .write(&*disk, path)
@@ -169,22 +174,51 @@ impl DataDir {
                     found: cluster,
                 })
             }
-            None => {
-                let identity = Identity {
-                    cluster: Some(cluster),
-                    ..self.identity.clone()
-                };
-                identity
-                    .write(&*self.disk, &self.path)
-                    .map_err(|source| DataDirError::Io {
-                        path: self.path.clone(),
-                        context: "identity.json can't be written",
-                        source,
-                    })?;
-                self.identity = identity;
-                Ok(())
-            }
+            None => self.replace(Identity {
+                cluster: Some(cluster),
+                ..self.identity.clone()
+            }),
         }
+    }
+
+    /// The cluster that it has joined.
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        self.identity.cluster
+    }
+
+    /// What it knows of its node's tenures.
+    pub(super) fn tenures(&self) -> &Held {
+        &self.identity.tenures
+    }
+
+    /// Writes down that a tenure is begun: before anybody else can learn of it.
+    pub(super) fn begin_tenure(&mut self, tenure: Tenure) -> Result<(), DataDirError> {
+        let mut identity = self.identity.clone();
+        identity.tenures.begun.push(tenure);
+        self.replace(identity)
+    }
+
+    /// Writes down that a tenure is recorded, so that all before it are over.
+    pub(super) fn hold_tenure(&mut self, tenure: Tenure) -> Result<(), DataDirError> {
+        let tenures = Held {
+            last: Some(tenure),
+            begun: Vec::new(),
+        };
+        self.replace(Identity {
+            tenures,
+            ..self.identity.clone()
+        })
+    }
+
+    fn replace(&mut self, identity: Identity) -> Result<(), DataDirError> {
+        let written = identity.write(&*self.disk, &self.path);
+        written.map_err(|source| DataDirError::Io {
+            path: self.path.clone(),
+            context: "identity.json can't be written",
+            source,
+        })?;
+        self.identity = identity;
+        Ok(())
     }
 }
 
@@ -301,6 +335,30 @@ mod tests {
                 assert_eq!(again.node(), data.node(), "cut {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_tenure_is_known_from_before_it_is_told_until_the_next_one_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let tenure = |number| Tenure {
+            number,
+            incarnation: 10 * number,
+        };
+        let mut data = open(dir.path(), 1).unwrap();
+        assert_eq!(data.tenures(), &Held::default());
+        for number in 1..=2 {
+            data.begin_tenure(tenure(number)).unwrap();
+        }
+        drop(data);
+        let mut data = open(dir.path(), 1).unwrap();
+        assert_eq!(data.tenures().begun, [tenure(1), tenure(2)]);
+        data.hold_tenure(tenure(2)).unwrap();
+        drop(data);
+        let held = Held {
+            last: Some(tenure(2)),
+            begun: Vec::new(),
+        };
+        assert_eq!(open(dir.path(), 1).unwrap().tenures(), &held);
     }
 
     #[test]

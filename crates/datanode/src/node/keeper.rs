@@ -9,17 +9,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordination::records::{LiveNodeRecord, MemberRecord};
+use coordination::records::{LiveNodeRecord, MemberRecord, Tenure};
 use coordination::registry;
 use coordination::tree::Node;
 use coordination::{Change, Connect, Coordination, SharedCoordination, Watch};
-use model::{NodeId, TableId, TableState};
+use environment::Network;
+use model::{ClusterId, NodeId, TableId, TableState};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::claim::Claim;
 use super::data_dir::{DataDir, DataDirError};
+use super::original::other_process;
 use super::plan::{Wanted, plan};
 use super::replicas::Replicas;
+use super::tenure::{self, Refusal};
 use crate::forward::Forwarder;
 use crate::health::Health;
 use crate::peers::Peers;
@@ -44,18 +47,23 @@ pub(super) type DestroyRequest = (TableId, oneshot::Sender<bool>);
 pub(super) struct Keeper {
     pub(super) coordination: Arc<dyn Connect>,
     pub(super) data_dir: DataDir,
+    /// With the tenure of this process, once that has begun.
     pub(super) member: MemberRecord,
     pub(super) live: LiveNodeRecord,
     pub(super) replicas: Replicas,
+    pub(super) network: Arc<dyn Network>,
     pub(super) peers: Arc<Peers>,
     pub(super) forwarder: Forwarder,
     pub(super) health: watch::Sender<Health>,
     pub(super) destroy: mpsc::Receiver<DestroyRequest>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) wanted: Wanted,
+    /// Those of the tombstones that are of tables that were never available, as far as the store knew.
+    pub(super) undone: BTreeSet<TableId>,
     /// Where the nodes are.
     pub(super) members: BTreeMap<NodeId, String>,
-    /// This process was registered as alive in some session: it is no copy that was started beside the original.
+    /// This process has begun its tenure: it was registered as alive in some session, and is the node until it is told
+    /// otherwise.
     pub(super) was_registered: bool,
 }
 
@@ -81,6 +89,12 @@ impl From<registry::Error> for End {
             registry::Error::NodeAlive { .. } => Self::Fatal(error.to_string()),
             other => Self::Lost(other.to_string()),
         }
+    }
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Fatal(refusal.to_string())
     }
 }
 
@@ -154,7 +168,7 @@ impl Keeper {
 
     async fn keep_in_step(&mut self, session: &SharedCoordination) -> Result<(), End> {
         let store: &dyn Coordination = &**session;
-        let cluster = registry::initialise(store).await?;
+        let cluster = self.cluster(store).await?;
         self.data_dir.join(cluster)?;
         // Before the first look, so that nothing is missed between the two.
         let mut watches = Watches {
@@ -164,11 +178,16 @@ impl Keeper {
             ourselves: store.watch(&Node::Live(self.member.id).path()).await?,
         };
         let mut claim = Claim::begin(session.clone(), self.live.clone(), PATIENCE);
-        // Alive first: a copy of the directory is found out by that, before it could take the original's address or
-        // speak for it. A process that was registered once is none, and goes on with its work meanwhile.
-        if !self.was_registered {
+        // A copy of the directory is found out before it could take the original's address or speak for it. The wait for
+        // an old session may be long, so it is looked for again after it.
+        if self.was_registered {
+            self.keep_place(store).await?;
+        } else {
+            self.look_for_original(store).await?;
             self.first_claim(&mut claim).await?;
-            self.is_registered(store).await?;
+            self.look_for_original(store).await?;
+            self.begin_tenure(store).await?;
+            tracing::info!(node = %self.member.id, "registered");
         }
         self.read_members(store).await?;
         self.read_tables(store, Change::Everything).await?;
@@ -198,9 +217,7 @@ impl Keeper {
                 change = watches.members.changed() => {
                     change?;
                     // The same holds for our own address.
-                    if claim.is_settled() {
-                        self.tell_where(store).await?;
-                    }
+                    self.keep_place(store).await?;
                     self.read_members(store).await?;
                 }
                 Some((table, answer)) = self.destroy.recv() => {
@@ -209,7 +226,7 @@ impl Keeper {
                 }
                 claimed = patiently(&self.health, CLAIMING, claim.settled()), if !claim.is_settled() => {
                     claimed?;
-                    self.is_registered(store).await?;
+                    tracing::info!(node = %self.member.id, "the registration stands");
                     self.health.send_replace(Health::ready(""));
                 }
                 // With what the watches have told, so that a steady cluster reads nothing: this is for what
@@ -230,23 +247,95 @@ impl Keeper {
         }
     }
 
-    /// Tells the others where this node is, now that it is known to be the only one of its id.
-    async fn is_registered(&mut self, store: &dyn Coordination) -> Result<(), End> {
-        self.tell_where(store).await?;
-        tracing::info!(node = %self.member.id, "registered");
+    /// Which cluster the store is of. One that has lost it is not made anew by a node that has joined one: it is to be
+    /// restored.
+    async fn cluster(&self, store: &dyn Coordination) -> Result<ClusterId, End> {
+        let Some(own) = self.data_dir.cluster() else {
+            return Ok(registry::initialise(store).await?);
+        };
+        match registry::read_cluster(store).await? {
+            Some(found) => Ok(found.value.cluster_id),
+            None => Err(End::Lost(format!(
+                "it is empty, and this node belongs to cluster {own}: restore it from a backup"
+            ))),
+        }
+    }
+
+    /// Looks whether this process may be the node; see [`tenure`]. An error says why not.
+    async fn look_for_original(&self, store: &dyn Coordination) -> Result<u64, End> {
+        let recorded = registry::read_member(store, self.member.id).await?;
+        // The one that runs first, because that is the better reason.
+        if let Some(recorded) = &recorded
+            && let Some(other) = other_process(&self.network, recorded, &self.live).await
+        {
+            return Err(End::Fatal(other.to_string()));
+        }
+        Ok(tenure::begin(self.data_dir.tenures(), recorded.as_ref())?)
+    }
+
+    /// Becomes the node, and tells the others where it is.
+    async fn begin_tenure(&mut self, store: &dyn Coordination) -> Result<(), End> {
+        let recorded = registry::read_member(store, self.member.id).await?;
+        let tenure = Tenure {
+            number: tenure::begin(self.data_dir.tenures(), recorded.as_ref())?,
+            incarnation: self.live.incarnation,
+        };
+        self.data_dir.begin_tenure(tenure)?;
+        let own = MemberRecord {
+            tenure: Some(tenure),
+            ..self.member.clone()
+        };
+        let tenures = self.data_dir.tenures();
+        let mut obstacle = None;
+        let begun = registry::change_member(store, own.id, |found| {
+            if found.and_then(|found| found.tenure) == own.tenure {
+                return None;
+            }
+            // What was judged above is not what stands there now, unless it is.
+            let judged = found == recorded.as_ref();
+            if !judged {
+                obstacle = Some(tenure::begin(tenures, found).err());
+            }
+            judged.then(|| own.clone())
+        });
+        begun.await?;
+        match obstacle {
+            None => {}
+            Some(Some(refusal)) => return Err(refusal.into()),
+            Some(None) => return Err(End::Lost("its record of this node has changed".to_owned())),
+        }
+        self.data_dir.hold_tenure(tenure)?;
+        self.member = own;
         self.was_registered = true;
         Ok(())
     }
 
-    /// Records where this node is. A damaged record is a person's to mend or remove, which is noticed here; what this node
-    /// holds it serves meanwhile.
-    async fn tell_where(&self, store: &dyn Coordination) -> Result<(), End> {
-        match registry::register_member(store, &self.member).await {
-            Err(registry::Error::Record(error)) => {
+    /// Sees to it that the record of this node tells where it is, and names this process. A damaged record is a person's
+    /// to mend or remove, which is noticed here; what this node holds it serves meanwhile.
+    async fn keep_place(&self, store: &dyn Coordination) -> Result<(), End> {
+        let own = &self.member;
+        let mut refused = None;
+        let kept = registry::change_member(store, own.id, |found| {
+            let next = tenure::go_on(own, found).unwrap_or_else(|refusal| {
+                refused = Some(refusal);
+                None
+            });
+            if next.as_ref().is_some_and(|next| next.void_to.is_some()) {
+                let other = found.map(|found| found.address.clone());
+                tracing::warn!(
+                    ?other,
+                    "a copy of the data directory was started while this node ran; it has to end"
+                );
+            }
+            next
+        });
+        match (kept.await, refused) {
+            (_, Some(refusal)) => Err(refusal.into()),
+            (Err(registry::Error::Record(error)), None) => {
                 tracing::warn!(%error, "the others can't be told where this node is");
                 Ok(())
             }
-            told => Ok(told.map(drop)?),
+            (kept, None) => Ok(kept?),
         }
     }
 
@@ -317,7 +406,11 @@ impl Keeper {
         let ours = found
             .iter()
             .filter(|(_, nodes)| nodes.contains(&self.member.id));
-        self.wanted.tombstones = ours.map(|(table, _)| *table).collect();
+        let ours: Vec<TableId> = ours.map(|(table, _)| *table).collect();
+        self.wanted.tombstones.clear();
+        for table in ours {
+            self.read_tombstone(store, table).await?;
+        }
         let confirm = self.compare().await?;
         for table in confirm {
             registry::confirm_destroyed(store, table, self.member.id).await?;
@@ -327,37 +420,100 @@ impl Keeper {
         Ok(())
     }
 
+    /// Takes a tombstone of ours in, and what it says of its table.
+    async fn read_tombstone(
+        &mut self,
+        store: &dyn Coordination,
+        table: TableId,
+    ) -> Result<(), End> {
+        let undone = if self.replicas.of_table(table).is_empty() {
+            false
+        } else {
+            match registry::is_undone(store, table, self.member.id).await {
+                Ok(undone) => undone,
+                Err(registry::Error::Record(error)) => {
+                    tracing::warn!(%error, "a tombstone can't be read: remove it, or empty it to have the replicas destroyed");
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.wanted.tombstones.insert(table);
+        if undone {
+            self.undone.insert(table);
+        } else {
+            self.undone.remove(&table);
+        }
+        Ok(())
+    }
+
     /// Compares what is held with what is known to be wanted.
     async fn compare(&mut self) -> Result<BTreeSet<TableId>, End> {
+        // A disk that fails here fails for the replicas too, and they stop for their own reasons.
+        let spared = self.spared().await.map_err(End::Lost)?;
+        for table in spared.difference(&self.wanted.spared) {
+            tracing::error!(%table, "the creation of this table was undone, but it has been in use: its replicas are quarantined \
+                and not destroyed; see `minidynamo list-quarantined`");
+        }
+        self.wanted.spared = spared;
         let plan = plan(self.member.id, &self.wanted, &self.replicas.standings());
         let done = self.replicas.carry_out(&plan, &self.wanted.tables).await;
-        // A disk that fails here fails for the replicas too, and they stop for their own reasons.
         done.map_err(End::Lost)?;
         Ok(plan.confirm)
     }
 
-    /// Destroys what there is of a table if the coordination store says that its deletion was decided.
+    /// The tables that are to go as ones that were never available, and that clients have used all the same.
+    async fn spared(&mut self) -> Result<BTreeSet<TableId>, String> {
+        self.undone
+            .retain(|table| self.wanted.tombstones.contains(table));
+        let deleting = self.wanted.tables.values();
+        let deleting = deleting
+            .filter(|table| table.state == TableState::Deleting && table.never_available)
+            .map(|table| table.id);
+        let undone: BTreeSet<TableId> = deleting.chain(self.undone.iter().copied()).collect();
+        self.replicas.used(undone).await
+    }
+
+    /// Destroys what there is of a table if the coordination store says that its deletion was decided. True: there is nothing
+    /// left that would ever serve.
     async fn destroy_table(
         &mut self,
         store: &dyn Coordination,
         table: TableId,
     ) -> Result<bool, End> {
         store.sync(&Node::Table(table).path()).await?;
-        let decided = match registry::read_table(store, table).await? {
-            Some(record) => record.value.state == TableState::Deleting,
-            None => registry::tombstones_of(store, self.member.id)
-                .await?
-                .contains(&table),
-        };
-        if decided {
-            // What is known may be older than what was just read, and there may be no tombstone for what was made after this.
-            if let Some(known) = self.wanted.tables.get_mut(&table) {
-                known.state = TableState::Deleting;
+        let undone = match registry::read_table(store, table).await? {
+            Some(record) if record.value.state == TableState::Deleting => {
+                let undone = record.value.never_available;
+                // What is known may be older than what was just read, and there may be no tombstone for what was made after
+                // this.
+                self.wanted.unreadable.remove(&table);
+                self.wanted.tables.insert(table, record.value);
+                undone
             }
-            let shards = self.replicas.of_table(table);
-            self.replicas.destroy(&shards).await.map_err(End::Lost)?;
+            Some(_) => return Ok(false),
+            None => {
+                let ours = registry::tombstones_of(store, self.member.id).await?;
+                if !ours.contains(&table) {
+                    return Ok(false);
+                }
+                self.read_tombstone(store, table).await?;
+                if !self.wanted.tombstones.contains(&table) {
+                    return Ok(false);
+                }
+                self.undone.contains(&table)
+            }
+        };
+        let mut rest = self.replicas.of_table(table);
+        if undone {
+            self.compare().await?;
+            rest = self.replicas.of_table(table);
+            if self.wanted.spared.contains(&table) {
+                rest = &rest - &self.replicas.kept_out_of(table);
+            }
         }
-        Ok(decided && self.replicas.of_table(table).is_empty())
+        self.replicas.destroy(&rest).await.map_err(End::Lost)?;
+        Ok(true)
     }
 }
 

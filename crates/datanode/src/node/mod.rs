@@ -3,10 +3,12 @@
 mod claim;
 mod data_dir;
 mod keeper;
+mod original;
 mod plan;
 mod quarantine;
 mod recovery;
 mod replicas;
+mod tenure;
 mod vital;
 
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use crate::hosted::Hosted;
 use crate::operation::Request;
 use crate::options::Options;
 use crate::peers::Peers;
+use crate::senders::Senders;
 use crate::service::Service;
 use crate::shell::{Outside, Parts, Shell, Workers, queues};
 use crate::snapshot::{Receiver, Sender};
@@ -184,7 +187,9 @@ impl Opened {
         let environment = options.environment;
         let (clock, network) = (environment.clock.clone(), environment.network.clone());
         let offload = environment.offload;
-        let peers = Peers::new(node, tokio::runtime::Handle::current(), network.clone());
+        let incarnation = rand::random();
+        let runtime = tokio::runtime::Handle::current();
+        let peers = Peers::new(node, incarnation, runtime, network.clone());
         let peers = Arc::new(peers);
         let (workers, queues) = queues(&options.tuning);
         let (stop, stopping) = watch::channel(false);
@@ -197,7 +202,7 @@ impl Opened {
             offload,
             stopping.clone(),
         );
-        let forwarder = Forwarder::new(clock.clone(), network);
+        let forwarder = Forwarder::new(clock.clone(), network.clone());
         let outside: Arc<dyn Outside> = Arc::new(Network {
             peers: peers.clone(),
             snapshots,
@@ -219,8 +224,12 @@ impl Opened {
         let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
         let quarantined = Arc::<Quarantine>::default();
         let (destroy, destroy_requests) = mpsc::channel(64);
+        let place = options.storage.place(data_dir.path());
         let service = Service {
             node,
+            incarnation,
+            place: place.clone(),
+            senders: Senders::default(),
             clock: clock.clone(),
             offload,
             admission: admission.clone(),
@@ -236,18 +245,19 @@ impl Opened {
         };
         let (health, health_seen) = watch::channel(Health::waiting("starting"));
         let now = clock.now().wall_millis;
-        let place = options.storage.place(data_dir.path());
         let keeper = Keeper {
             coordination: options.coordination.clone(),
             member: MemberRecord {
                 id: node,
                 address: advertised.clone(),
                 zone: options.zone.clone(),
+                tenure: None,
+                void_to: None,
             },
             live: LiveNodeRecord {
                 id: node,
                 address: advertised,
-                incarnation: rand::random(),
+                incarnation,
                 started_millis: now,
                 host: place.host,
                 data_dir: place.dir,
@@ -266,12 +276,14 @@ impl Opened {
                 },
                 found,
             ),
+            network,
             peers: peers.clone(),
             forwarder,
             health,
             destroy: destroy_requests,
             stop: stopping.clone(),
             wanted: Wanted::default(),
+            undone: std::collections::BTreeSet::new(),
             members: std::collections::BTreeMap::new(),
             was_registered: false,
         };

@@ -8,12 +8,16 @@
 //! |---|---|---|---|---|
 //! | listed, and this node has a place in the shard | create | create | start | nothing: it is never built again |
 //! | listed as `deleting`, likewise | – | – | start | – |
-//! | listed, but unreadable | – | – | as it is | – |
+//! | listed, but unreadable | – | – | start, or as it is | – |
 //! | tombstoned | confirm | destroy, confirm | destroy, confirm | confirm |
-//! | neither | – | – | quarantine | – |
+//! | tombstoned or `deleting` as one that was never available, and used | confirm | destroy, confirm | quarantine, confirm | confirm |
+//! | neither | – | report | quarantine | – |
 //!
 //! A node that holds nothing of a table in `deleting` may have said so already, and there will be no tombstone for it: what it
 //! made now would stay for ever.
+//!
+//! A record that can't be read is no reason not to serve: which nodes are in its group, a replica knows from its own state, and
+//! whether its table is being deleted, from its log. One that was running or kept out before stays that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +32,9 @@ pub(super) struct Wanted {
     pub(super) unreadable: BTreeSet<TableId>,
     /// Removed tables for which this node has a tombstone.
     pub(super) tombstones: BTreeSet<TableId>,
+    /// Of the tables that are listed as `deleting` or have a tombstone here: those that were never available as far as the
+    /// store knows, and were used all the same, as this node's replicas show.
+    pub(super) spared: BTreeSet<TableId>,
 }
 
 /// How a node stands to a shard.
@@ -56,6 +63,8 @@ pub(super) struct Plan {
     pub(super) start: BTreeSet<ShardId>,
     /// Replicas that are to be kept out.
     pub(super) quarantine: BTreeSet<ShardId>,
+    /// Replicas that were never made to the end, of tables of which nothing is known.
+    pub(super) half_made: BTreeSet<ShardId>,
     /// Replicas to be destroyed.
     pub(super) destroy: BTreeSet<ShardId>,
     /// Tables of which nothing is left here then: to be confirmed.
@@ -87,20 +96,32 @@ pub(super) fn plan(node: NodeId, wanted: &Wanted, held: &BTreeMap<ShardId, Stand
     for (&shard, &standing) in held {
         let absent = mutant!(AbsenceDestroys) && !wanted.tables.contains_key(&shard.table);
         let tombstoned = absent || wanted.tombstones.contains(&shard.table);
+        let spared = wanted.spared.contains(&shard.table);
         match standing {
             Standing::Destroyed => {}
             Standing::HalfDestroyed => {
                 plan.destroy.insert(shard);
             }
+            Standing::Running if spared => {
+                plan.quarantine.insert(shard);
+            }
+            Standing::Dormant | Standing::Quarantined if spared => {}
             _ if tombstoned => {
                 plan.destroy.insert(shard);
             }
-            _ if wanted.unreadable.contains(&shard.table) => {}
+            _ if wanted.unreadable.contains(&shard.table) => {
+                if standing == Standing::Dormant {
+                    plan.start.insert(shard);
+                }
+            }
             Standing::Dormant | Standing::Quarantined if ours.contains_key(&shard) => {
                 plan.start.insert(shard);
             }
             Standing::Running if !ours.contains_key(&shard) => {
                 plan.quarantine.insert(shard);
+            }
+            Standing::HalfMade if !wanted.tables.contains_key(&shard.table) => {
+                plan.half_made.insert(shard);
             }
             Standing::HalfMade | Standing::Dormant | Standing::Quarantined | Standing::Running => {}
         }
@@ -132,6 +153,7 @@ mod tests {
             id: TableId(7),
             name: "people".parse().unwrap(),
             state: TableState::Creating,
+            never_available: false,
             replicas: 3,
             created_millis: 0,
             shards: HashRange::divide(2)
@@ -201,9 +223,15 @@ mod tests {
     #[test]
     fn a_list_without_the_table_destroys_nothing() {
         let empty = Wanted::default();
-        for standing in [Standing::Dormant, Standing::HalfMade] {
-            assert_eq!(plan(ME, &empty, &held(standing)), Plan::default());
-        }
+        assert_eq!(plan(ME, &empty, &held(Standing::Dormant)), Plan::default());
+        assert_eq!(
+            plan(ME, &empty, &held(Standing::HalfMade)),
+            Plan {
+                half_made: [shard(0)].into(),
+                ..Plan::default()
+            },
+            "somebody is told of it"
+        );
         let plan = plan(ME, &empty, &held(Standing::Running));
         assert_eq!(
             plan,
@@ -215,14 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cant_be_read_changes_nothing() {
+    fn a_record_that_cant_be_read_stops_nothing_and_starts_what_was_found_on_disk() {
         let unreadable = Wanted {
             unreadable: [TableId(7)].into(),
             ..Wanted::default()
         };
+        for standing in [Standing::Running, Standing::Quarantined, Standing::HalfMade] {
+            let plan = plan(ME, &unreadable, &held(standing));
+            assert_eq!(plan, Plan::default(), "{standing:?}");
+        }
         assert_eq!(
-            plan(ME, &unreadable, &held(Standing::Running)),
-            Plan::default()
+            plan(ME, &unreadable, &held(Standing::Dormant)).start,
+            [shard(0)].into()
         );
     }
 
@@ -257,6 +289,31 @@ mod tests {
             plan(ME, &listed(), &held(Standing::Destroyed)),
             Plan::default()
         );
+    }
+
+    /// The store was restored from a backup of the moment when the table was being created: what was written since stays.
+    #[test]
+    fn what_was_used_is_quarantined_when_its_creation_is_undone() {
+        let mut deleting = listed();
+        for table in deleting.tables.values_mut() {
+            table.state = TableState::Deleting;
+            table.never_available = true;
+        }
+        for mut wanted in [deleting, tombstoned()] {
+            wanted.spared = [TableId(7)].into();
+            let of = |standing| plan(ME, &wanted, &held(standing));
+            let running = of(Standing::Running);
+            assert_eq!(running.quarantine, [shard(0)].into());
+            for standing in [Standing::Running, Standing::Dormant, Standing::Quarantined] {
+                let plan = of(standing);
+                assert!(plan.destroy.is_empty() && plan.start.is_empty());
+                assert_eq!(plan.confirm, wanted.tombstones, "nobody waits for it");
+            }
+        }
+        let mut wanted = tombstoned();
+        wanted.spared = [TableId(7)].into();
+        let plan = plan(ME, &wanted, &held(Standing::HalfMade));
+        assert_eq!(plan.destroy, [shard(0)].into(), "it has never taken part");
     }
 
     #[cfg(feature = "mutants")]

@@ -26,6 +26,8 @@ pub(crate) struct KeptOut {
     pub(crate) record: ReplicaRecord,
     /// Why it could not take part, or empty.
     pub(crate) fault: String,
+    /// What its log has beyond its state seals it.
+    pub(crate) seal_in_log: bool,
 }
 
 impl Quarantine {
@@ -52,11 +54,17 @@ impl Quarantine {
 impl KeptOut {
     /// What there is to say of it. Reads from the store.
     pub(crate) fn describe(self, shard: ShardId, view: &dyn StateView) -> QuarantinedReplica {
-        let Self { record, mut fault } = self;
+        let Self {
+            record,
+            mut fault,
+            seal_in_log,
+        } = self;
         let meta = match load_meta(view, shard) {
             Ok(Some((_, meta))) => meta,
             Ok(None) => {
-                "its state is missing".clone_into(&mut fault);
+                if fault.is_empty() {
+                    "its state is missing".clone_into(&mut fault);
+                }
                 ShardMeta::default()
             }
             Err(error) => {
@@ -75,7 +83,7 @@ impl KeptOut {
             created_millis: record.created_millis,
             items: meta.items,
             bytes: meta.bytes,
-            sealed: meta.sealed,
+            sealed: meta.sealed || seal_in_log,
             fault,
         }
     }
@@ -108,8 +116,10 @@ mod tests {
                 table_shards: 2,
                 hashes: (3, 4),
                 created_millis: 5,
+                was_available: true,
             },
             fault: String::new(),
+            seal_in_log: false,
         }
     }
 
@@ -128,6 +138,12 @@ mod tests {
             (described.voters, described.fault),
             (vec![1, 2], String::new())
         );
+        assert!(!described.sealed);
+        let sealed = KeptOut {
+            seal_in_log: true,
+            ..kept_out()
+        };
+        assert!(sealed.describe(shard(7), &*store.view()).sealed);
         let stateless = kept_out().describe(shard(8), &*store.view());
         assert_eq!(stateless.fault, "its state is missing");
     }

@@ -233,6 +233,7 @@ mod tests {
             table_shards: 1,
             hashes: (0, u64::MAX),
             created_millis: 0,
+            was_available: false,
         };
         let records = [
             (shard(0), record(ReplicaState::Destroyed)),

@@ -14,12 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use environment::{Clock, Offload};
-use model::{NodeId, ShardId, Table, TableId};
+use model::{NodeId, ShardId, Table, TableId, TableState};
 use raft::{Replica, Restored};
 use storage::keys::Key;
 use storage::log::Record;
 use storage::meta::{ReplicaRecord, ReplicaState};
-use storage::snapshot::destroy_shard;
+use storage::snapshot::{destroy_shard, load_meta};
 use storage::state::{Batch, StateStore};
 use tokio::sync::oneshot;
 
@@ -29,7 +29,10 @@ use super::recovery::{Found, Ready, config};
 use crate::machine::Machine;
 use crate::options::Tuning;
 use crate::shell::{Shell, Workers};
-use crate::worker::{ApplyJob, Held as HeldState, Input};
+use crate::worker::{ApplyJob, Held as HeldState, Input, has_seal_to_apply};
+
+/// What is wrong with a replica that is still [`ReplicaState::Building`].
+const HALF_MADE: &str = "it was never made to the end, and holds nothing";
 
 /// See the [module](self).
 pub(super) struct Replicas {
@@ -42,6 +45,13 @@ struct Held {
     record: ReplicaRecord,
     /// A dormant replica, or why it can't run.
     dormant: Option<Result<Ready, String>>,
+}
+
+impl Held {
+    /// Kept out, or not let in since the start.
+    fn is_kept_out(&self) -> bool {
+        matches!(self.standing, Standing::Dormant | Standing::Quarantined)
+    }
 }
 
 /// Who may make and destroy: the parts that do it.
@@ -93,6 +103,77 @@ impl Replicas {
             .collect()
     }
 
+    /// Those of them that don't take part in anything.
+    pub(super) fn kept_out_of(&self, table: TableId) -> BTreeSet<ShardId> {
+        let held = self.held.iter().filter(|(shard, _)| shard.table == table);
+        held.filter(|(_, held)| held.is_kept_out())
+            .map(|(s, _)| *s)
+            .collect()
+    }
+
+    /// Those of the tables that clients may have used, as the replicas here show: the node has seen the table available, or a
+    /// write was applied. What can't be read may have been written.
+    pub(super) async fn used(
+        &self,
+        tables: BTreeSet<TableId>,
+    ) -> Result<BTreeSet<TableId>, String> {
+        let mut used = BTreeSet::new();
+        let mut unclear = Vec::new();
+        for (&shard, held) in &self.held {
+            if !tables.contains(&shard.table) || mutant!(UndoDestroysData) {
+                continue;
+            }
+            match held.standing {
+                Standing::HalfMade | Standing::HalfDestroyed | Standing::Destroyed => {}
+                _ if held.record.was_available => {
+                    used.insert(shard.table);
+                }
+                _ => unclear.push(shard),
+            }
+        }
+        if !unclear.is_empty() {
+            let written = self.blocking(move |store| {
+                let view = store.view();
+                let written = |shard: &ShardId| match load_meta(&*view, *shard) {
+                    Ok(Some((_, meta))) => meta.was_written(),
+                    Ok(None) => false,
+                    Err(_) => true,
+                };
+                Ok(unclear.into_iter().filter(written).collect::<Vec<_>>())
+            });
+            used.extend(written.await?.into_iter().map(|shard| shard.table));
+        }
+        Ok(used)
+    }
+
+    /// Remembers which tables have been available while their replicas were here.
+    async fn note_available(&mut self, tables: &BTreeMap<TableId, Table>) -> Result<(), String> {
+        let available = |shard: &ShardId| {
+            let table = tables.get(&shard.table);
+            table.is_some_and(|table| table.state == TableState::Available)
+        };
+        let new = |held: &Held| held.standing == Standing::Running && !held.record.was_available;
+        let held = self.held.iter();
+        let records: BTreeMap<ShardId, ReplicaRecord> = held
+            .filter(|(shard, held)| new(held) && available(shard))
+            .map(|(&shard, held)| {
+                let mut record = held.record.clone();
+                record.was_available = true;
+                (shard, record)
+            })
+            .collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.save(&records).await?;
+        for (shard, record) in records {
+            if let Some(held) = self.held.get_mut(&shard) {
+                held.record = record;
+            }
+        }
+        Ok(())
+    }
+
     /// Does what a plan says. On an error some of it is done; the next plan has the rest.
     pub(super) async fn carry_out(
         &mut self,
@@ -107,19 +188,27 @@ impl Replicas {
         for &shard in &plan.quarantine {
             self.keep_out(shard);
         }
-        self.hands.quarantined.set(self.kept_out());
-        Ok(())
+        self.hands.quarantined.set(self.kept_out(&plan.half_made));
+        self.note_available(tables).await
     }
 
-    /// The replicas that are kept out, or were not let in since the start.
-    fn kept_out(&self) -> BTreeMap<ShardId, KeptOut> {
-        let out = |held: &Held| matches!(held.standing, Standing::Dormant | Standing::Quarantined);
-        let held = self.held.iter().filter(|(_, held)| out(held));
+    /// The replicas that are kept out, or were not let in since the start, and these that were never made to the end.
+    fn kept_out(&self, half_made: &BTreeSet<ShardId>) -> BTreeMap<ShardId, KeptOut> {
+        let held = self.held.iter().filter(|(shard, held)| {
+            let reported = held.standing == Standing::HalfMade && half_made.contains(shard);
+            held.is_kept_out() || reported
+        });
         let kept_out = held.map(|(&shard, held)| {
-            let broken = held.dormant.as_ref().and_then(|d| d.as_ref().err());
+            let fault = match &held.dormant {
+                Some(Err(broken)) => broken.clone(),
+                _ if held.standing == Standing::HalfMade => HALF_MADE.to_owned(),
+                _ => String::new(),
+            };
+            let ready = held.dormant.as_ref().and_then(|d| d.as_ref().ok());
             let kept_out = KeptOut {
                 record: held.record.clone(),
-                fault: broken.cloned().unwrap_or_default(),
+                fault,
+                seal_in_log: ready.is_some_and(|ready| has_seal_to_apply(&ready.replica)),
             };
             (shard, kept_out)
         });
@@ -152,7 +241,7 @@ impl Replicas {
             return;
         };
         tracing::warn!(%shard, table = %held.record.table_name,
-            "a replica is quarantined: its table is neither listed nor deleted");
+            "a replica is quarantined: its table is not listed, or its creation was undone");
         self.hands.workers.send(
             shard,
             Input::Quarantine {
@@ -179,6 +268,7 @@ impl Replicas {
                 table_shards: table.shards.len() as u32,
                 hashes: (range.first, range.last),
                 created_millis,
+                was_available: false,
             };
             Some((shard, record))
         });

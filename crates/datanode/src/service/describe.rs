@@ -33,6 +33,7 @@ impl Service {
         // What is kept out is with its worker too, unless it was never let in. There it is as it was then.
         replicas.retain(|replica| match kept_out.get_mut(&replica.shard) {
             Some(kept_out) => {
+                kept_out.seal_in_log |= replica.seal_in_log;
                 if replica.role.is_none() {
                     kept_out.fault.clone_from(&replica.detail);
                 }
@@ -59,6 +60,9 @@ impl Service {
             undecided,
             prepared_transactions,
             node: self.node.0,
+            incarnation: self.incarnation,
+            host: self.place.host.clone(),
+            data_dir: self.place.dir.clone(),
             replica_count: replicas.len() as u32,
             leader_count,
             items: replicas.iter().map(|replica| replica.items).sum(),

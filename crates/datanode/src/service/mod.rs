@@ -20,8 +20,10 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::admission::Admission;
+use crate::device::Place;
 use crate::hosted::Hosted;
 use crate::node::Destroyer;
+use crate::senders::{Senders, Sending};
 use crate::shell::Workers;
 use crate::snapshot::Receiver;
 use crate::wire;
@@ -30,6 +32,10 @@ use crate::worker::Input;
 /// What the calls work with.
 pub struct Service {
     pub(crate) node: NodeId,
+    pub(crate) incarnation: u64,
+    /// Where this process keeps its data.
+    pub(crate) place: Place,
+    pub(crate) senders: Senders,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) offload: Offload,
     pub(crate) admission: Admission,
@@ -58,7 +64,20 @@ impl DataNode for Service {
         request: Request<Streaming<PeerFrame>>,
     ) -> Result<Response<PeerEnd>, Status> {
         let mut frames = pin!(request.into_inner().take_until(self.stopped()));
+        let mut sending = None;
         while let Some(frame) = frames.next().await.transpose()? {
+            let (from, incarnation) = (NodeId(frame.from), frame.incarnation);
+            if !sending
+                .as_ref()
+                .is_some_and(|sending: &Sending| sending.is(from, incarnation))
+            {
+                sending = self.senders.begin(from, incarnation);
+                if sending.is_none() {
+                    return Err(Status::already_exists(
+                        "another process sends as this node: one of the two is on a copy of the other's data directory",
+                    ));
+                }
+            }
             self.take_frame(frame)?;
         }
         Ok(Response::new(PeerEnd {}))

@@ -46,6 +46,7 @@ pub use self::input::{Answer, Applied, Held, Input};
 pub use self::output::{ApplyJob, LogWrite, Outputs, SendSnapshot};
 pub(crate) use self::requests::{not_hosted, stopped};
 pub use self::status::ReplicaStatus;
+pub(crate) use self::status::has_seal_to_apply;
 use crate::options::Tuning;
 use crate::wire::{self, PeerMessage};
 use environment::Now;

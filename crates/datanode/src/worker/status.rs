@@ -1,10 +1,11 @@
 //! How the replicas of a worker are.
 
 use model::{NodeId, ShardId, TableId};
-use raft::{Availability, Replica, Role};
+use raft::{Availability, EntryKind, Replica, Role};
 
 use super::Worker;
 use super::group::Group;
+use crate::machine::{Command, CommandBatch};
 
 /// How one replica is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,22 @@ pub struct ReplicaStatus {
     pub no_quorum: bool,
     /// Why it has stopped, or what is wrong although it goes on.
     pub detail: String,
+    /// It is quarantined, and [what its log has beyond its state](has_seal_to_apply) seals it.
+    pub seal_in_log: bool,
+}
+
+/// Whether there is a seal in that part of a replica's log that is not applied. It may be committed without this replica's
+/// knowing: then of each majority one has it, in its log at the least.
+pub(crate) fn has_seal_to_apply(replica: &Replica) -> bool {
+    let applied = replica.applied_index();
+    let ahead = replica.in_memory().rev();
+    ahead
+        .take_while(|entry| entry.index > applied)
+        .any(|entry| {
+            entry.kind == EntryKind::Commands
+                && CommandBatch::decode(&entry.payload)
+                    .is_ok_and(|batch| batch.commands.contains(&Command::Seal))
+        })
 }
 
 impl ReplicaStatus {
@@ -75,6 +92,7 @@ fn status(shard: ShardId, group: &Group) -> ReplicaStatus {
             voters: 0,
             no_quorum: false,
             detail: detail.clone(),
+            seal_in_log: false,
         },
         Group::Running(group) => ReplicaStatus {
             shard,
@@ -90,6 +108,7 @@ fn status(shard: ShardId, group: &Group) -> ReplicaStatus {
             no_quorum: group.distrust.is_some()
                 || group.replica.availability() == Availability::NoQuorum,
             detail: group.distrust.clone().unwrap_or_default(),
+            seal_in_log: group.quarantined && has_seal_to_apply(&group.replica),
         },
     }
 }

@@ -101,21 +101,119 @@ async fn everything_is_there_after_all_nodes_were_restarted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_of_a_nodes_directory_waits_and_takes_nothing_from_the_original() {
+async fn a_copy_of_a_running_node_s_directory_is_refused_and_takes_nothing_from_the_original() {
     let cluster = Cluster::start(1).await;
     let copy = cluster.start_copy_of(0).await;
     assert_eq!(copy.node_id(), cluster.nodes()[0]);
-    let mut health = copy.health();
-    let waits = health.wait_for(|health| health.reason.contains("another process"));
-    tokio::time::timeout(Duration::from_secs(10), waits)
-        .await
-        .unwrap()
-        .unwrap();
+    let reason = within(copy.failed()).await;
+    assert!(
+        reason.contains("is this a copy of its directory?"),
+        "{reason}"
+    );
     let (told, is) = cluster.addresses_of(0).await;
     assert_eq!(told, is, "the others still find the original");
     copy.shutdown().await;
     let (told, is) = cluster.addresses_of(0).await;
     assert_eq!(told, is);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_refused_although_the_original_has_no_session() {
+    let cluster = Cluster::start_behind_switches(1).await;
+    cluster.cut_off().await;
+    cluster.wait_until_gone(&cluster.registration(0)).await;
+    let copy = cluster.start_copy_of(0).await;
+    let reason = within(copy.failed()).await;
+    assert!(
+        reason.contains("is this a copy of its directory?"),
+        "{reason}"
+    );
+    copy.shutdown().await;
+    cluster.let_in();
+    cluster.wait_until_registered(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_could_not_see_the_original_ends_when_that_is_back() {
+    let cluster = Cluster::start_behind_switches(1).await;
+    cluster.cut_off().await;
+    cluster.wait_until_gone(&cluster.registration(0)).await;
+    // The original serves on, but nobody can learn from the store where.
+    cluster.hide_address(0).await;
+    let copy = cluster.start_copy_of(0).await;
+    within(copy.ready()).await.unwrap();
+    let (told, original) = cluster.addresses_of(0).await;
+    assert_eq!(told, copy.address().to_string());
+    assert_ne!(told, original);
+    cluster.let_in();
+    let reason = within(copy.failed()).await;
+    assert!(reason.contains("the original goes on"), "{reason}");
+    copy.shutdown().await;
+    cluster.wait_until_registered(0).await;
+    let (told, is) = cluster.addresses_of(0).await;
+    assert_eq!(told, is);
+    // It is void for good.
+    let again = cluster.start_again_on_the_copy(0).await;
+    assert!(within(again.ready()).await.is_err());
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_of_one_node_the_one_whose_stream_is_open_is_heard() {
+    let cluster = Cluster::start(1).await;
+    let original = cluster.raft_stream(0, 10).await;
+    let copy = cluster.raft_stream(0, 11).await;
+    let refused = within(copy.ended).await.unwrap();
+    assert!(refused.unwrap_err().message().contains("another process"));
+    drop(original.frames);
+    within(original.ended).await.unwrap().unwrap();
+    // Nobody else is heard any more.
+    let copy = cluster.raft_stream(0, 11).await;
+    drop(copy.frames);
+    within(copy.ended).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_moved_is_the_node_and_what_it_was_copied_from_is_not() {
+    let mut cluster = Cluster::start(1).await;
+    let node = cluster.nodes()[0];
+    cluster.end(0).await;
+    let moved = cluster.start_copy_of(0).await;
+    within(moved.ready()).await.unwrap();
+    assert_eq!(moved.node_id(), node);
+    moved.shutdown().await;
+    let old = datanode::start(cluster.options(0)).await.unwrap();
+    let reason = within(old.ready()).await.unwrap_err();
+    assert!(reason.contains("old copy"), "{reason}");
+    old.shutdown().await;
+    // The one that was last may go on, again and again.
+    for _ in 0..2 {
+        let moved = cluster.start_again_on_the_copy(0).await;
+        within(moved.ready()).await.unwrap();
+        moved.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_joined_a_cluster_makes_no_empty_store_another_one() {
+    let mut cluster = Cluster::start(1).await;
+    cluster.end(0).await;
+    let empty = cluster.empty_store();
+    let mut options = cluster.options(0);
+    options.coordination = empty.clone();
+    let node = datanode::start(options).await.unwrap();
+    let mut health = node.health();
+    let waits = health.wait_for(|health| health.reason.contains("restore it from a backup"));
+    within(waits).await.unwrap();
+    assert!(!node.health().borrow().ready);
+    let left = empty.session().children("/").await.unwrap().unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    node.shutdown().await;
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    let patience = std::time::Duration::from_secs(30);
+    tokio::time::timeout(patience, work).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::internal::data_node_client::DataNodeClient;
 use api::internal::operation::Kind as Ask;
 use api::internal::operation_result::Kind as Answer;
-use api::internal::{DescribeRequest, Get, Operation, OperationBatch, Put, UndecidedTransaction};
+use api::internal::{
+    DescribeRequest, Get, Operation, OperationBatch, PeerFrame, Put, UndecidedTransaction,
+};
 use bytes::Bytes;
 use coordination::embedded::Embedded;
 use coordination::records::{DeletedRecord, LiveNodeRecord, Record as _};
@@ -24,10 +26,38 @@ use tokio::time::{Instant, sleep};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The store of one cluster, from which its nodes can be cut off.
+pub(crate) struct Switch {
+    store: Arc<Embedded>,
+    closed: AtomicBool,
+    sessions: parking_lot::Mutex<Vec<SharedCoordination>>,
+}
+
+#[async_trait::async_trait]
+impl Connect for Switch {
+    async fn connect(&self) -> Result<SharedCoordination, coordination::Error> {
+        if self.closed.load(Ordering::SeqCst) {
+            let reason = "cut off".to_owned();
+            return Err(coordination::Error::Unavailable { reason });
+        }
+        let session = self.store.session();
+        self.sessions.lock().push(session.clone());
+        Ok(session)
+    }
+}
+
 pub(crate) struct Cluster {
     coordination: Arc<Embedded>,
+    /// Between the nodes and the store, if that was wanted.
+    switch: Option<Arc<Switch>>,
     dir: tempfile::TempDir,
     running: Vec<DataNodeService>,
+}
+
+/// A stream of Raft frames, and how it ends.
+pub(crate) struct RaftStream {
+    pub(crate) frames: tokio::sync::mpsc::Sender<PeerFrame>,
+    pub(crate) ended: tokio::task::JoinHandle<Result<(), tonic::Status>>,
 }
 
 pub(crate) struct TestTable {
@@ -46,6 +76,7 @@ impl Cluster {
         let coordination = Arc::new(Embedded::open(dir.path().join("coordination")).unwrap());
         let mut cluster = Self {
             coordination,
+            switch: None,
             dir,
             running: Vec::new(),
         };
@@ -53,6 +84,81 @@ impl Cluster {
             cluster.start_node(number).await;
         }
         cluster
+    }
+
+    /// Nodes that can be [cut off](Self::cut_off) from the store, which copies of them are not.
+    pub(crate) async fn start_behind_switches(count: usize) -> Self {
+        let mut cluster = Self::start(0).await;
+        cluster.switch = Some(Arc::new(Switch {
+            store: cluster.coordination.clone(),
+            closed: AtomicBool::new(false),
+            sessions: parking_lot::Mutex::default(),
+        }));
+        for number in 0..count {
+            let mut options = cluster.options(number);
+            if let Some(switch) = &cluster.switch {
+                options.coordination = switch.clone();
+            }
+            cluster.start_with(options).await;
+        }
+        cluster
+    }
+
+    /// Cuts all nodes off from the store, for longer than their sessions live.
+    pub(crate) async fn cut_off(&self) {
+        let switch = self.switch.as_ref().unwrap();
+        switch.closed.store(true, Ordering::SeqCst);
+        let sessions = std::mem::take(&mut *switch.sessions.lock());
+        for session in sessions {
+            session.close().await;
+        }
+    }
+
+    pub(crate) fn let_in(&self) {
+        let switch = self.switch.as_ref().unwrap();
+        switch.closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Makes the store tell an address of a node where nobody is.
+    pub(crate) async fn hide_address(&self, number: usize) {
+        let session = self.session().await;
+        let node = self.running[number].node_id();
+        let mut member = registry::read_member(&*session, node)
+            .await
+            .unwrap()
+            .unwrap();
+        "127.0.0.1:1".clone_into(&mut member.address);
+        registry::register_member(&*session, &member).await.unwrap();
+    }
+
+    /// Begins to send Raft messages to a node as a process of another one.
+    pub(crate) async fn raft_stream(&self, number: usize, incarnation: u64) -> RaftStream {
+        let node = &self.running[number];
+        let mut client = client(node.address()).await;
+        let (frames, queue) = tokio::sync::mpsc::channel(1);
+        let frame = PeerFrame {
+            from: 99,
+            to: node.node_id().0,
+            messages: Vec::new(),
+            incarnation,
+        };
+        frames.send(frame).await.unwrap();
+        let mut behind = client.clone();
+        let ended = tokio::spawn(async move {
+            let queue = tokio_stream::wrappers::ReceiverStream::new(queue);
+            client.raft(queue).await.map(drop)
+        });
+        // Sent, once there is room for the next one. What comes behind it on the same connection is answered after it was taken.
+        drop(frames.reserve().await);
+        for _ in 0..3 {
+            let _ = behind.describe(DescribeRequest::default()).await;
+        }
+        RaftStream { frames, ended }
+    }
+
+    /// Another store, with nothing in it.
+    pub(crate) fn empty_store(&self) -> Arc<Embedded> {
+        Arc::new(Embedded::open(self.dir.path().join("empty")).unwrap())
     }
 
     async fn start_node(&mut self, number: usize) {
@@ -74,11 +180,20 @@ impl Cluster {
 
     /// Starts a node on a copy of a running node's directory.
     pub(crate) async fn start_copy_of(&self, number: usize) -> DataNodeService {
-        let copy = self.dir.path().join("copy");
-        copy_dir(&self.data_dir(number), &copy);
+        copy_dir(&self.data_dir(number), &self.dir.path().join("copy"));
+        self.start_again_on_the_copy(number).await
+    }
+
+    /// Starts a node on the copy that was made before.
+    pub(crate) async fn start_again_on_the_copy(&self, number: usize) -> DataNodeService {
         let mut options = self.options(number);
-        options.data_dir = copy;
+        options.data_dir = self.dir.path().join("copy");
         datanode::start(options).await.unwrap()
+    }
+
+    /// Ends a node.
+    pub(crate) async fn end(&mut self, number: usize) {
+        self.running.remove(number).shutdown().await;
     }
 
     /// Where the others are told to find a node, and where it is.
@@ -95,7 +210,7 @@ impl Cluster {
         self.coordination.connect().await.unwrap()
     }
 
-    fn registration(&self, number: usize) -> String {
+    pub(crate) fn registration(&self, number: usize) -> String {
         Node::Live(self.running[number].node_id()).path()
     }
 
@@ -103,6 +218,14 @@ impl Cluster {
     pub(crate) async fn registrar_of(&self, number: usize) -> Option<i64> {
         let znode = self.session().await.get(&self.registration(number)).await;
         znode.unwrap().map(|znode| znode.stat.ephemeral_owner)
+    }
+
+    pub(crate) async fn wait_until_registered(&self, number: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.registrar_of(number).await.is_none() {
+            assert!(Instant::now() < deadline, "it is not registered again");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn wait_until_registered_by(&self, number: usize, session: i64) {
@@ -186,6 +309,7 @@ impl Cluster {
             id: TableId(rand::random()),
             name: name.parse().unwrap(),
             state: TableState::Available,
+            never_available: false,
             replicas,
             created_millis: 0,
             shards: HashRange::divide(shards)
@@ -210,6 +334,7 @@ impl Cluster {
         let parent = Node::Tombstones(table).path();
         let record = DeletedRecord {
             name: "people".parse().unwrap(),
+            forgotten: std::collections::BTreeSet::new(),
         };
         let parent_record = record.encode();
         let nodes = nodes.iter().map(|node| {

@@ -52,13 +52,18 @@ fn standing(table: &TableDescription) -> String {
     let of = |number: u32| format!("{number} of {}", units::count(summary.shards, "shard"));
     match (&table.progress, summary.state()) {
         (Some(progress), TableState::Deleting) => {
-            let waits = if progress.unconfirmed.is_empty() {
-                String::new()
-            } else {
+            let mut parts = vec![format!("{} sealed", of(progress.sealed_shards))];
+            if !progress.unconfirmed.is_empty() {
                 let nodes = progress.unconfirmed.join(", ");
-                format!("; not confirmed yet by data node {nodes}")
-            };
-            format!("{} sealed{waits}\n", of(progress.sealed_shards))
+                parts.push(format!("not confirmed yet by data node {nodes}"));
+            }
+            if !progress.waits_for.is_empty() {
+                let nodes = progress.waits_for.join(", ");
+                parts.push(format!(
+                    "WAITS for data node {nodes}, which could still serve the other shards: start it, or `forget-node` it if it will never return"
+                ));
+            }
+            parts.join("; ") + "\n"
         }
         (Some(progress), _) => format!("{} led\n", of(progress.led_shards)),
         (None, _) if table.under_replicated_shards > 0 => {
@@ -226,6 +231,7 @@ pub(super) mod tests {
             led_shards: 1,
             sealed_shards: 2,
             unconfirmed: vec!["a".to_owned(), "c".to_owned()],
+            waits_for: Vec::new(),
         });
         let mut second_line = |state: TableState| {
             let summary = description.summary.as_mut().unwrap();
@@ -236,6 +242,18 @@ pub(super) mod tests {
         assert_eq!(
             second_line(TableState::Deleting),
             "2 of 2 shards sealed; not confirmed yet by data node a, c"
+        );
+        description.progress = Some(Progress {
+            sealed_shards: 1,
+            waits_for: vec!["b".to_owned()],
+            ..Progress::default()
+        });
+        let text = table(&description);
+        let line = text.lines().nth(1).unwrap();
+        assert!(
+            line.starts_with("1 of 2 shards sealed; WAITS for data node b, which")
+                && line.contains("forget-node"),
+            "{line}"
         );
     }
 

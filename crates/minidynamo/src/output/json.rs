@@ -73,6 +73,7 @@ pub fn table(table: &v1::TableDescription) -> String {
         led_shards: u32,
         sealed_shards: u32,
         unconfirmed: &'a [String],
+        waits_for: &'a [String],
     }
     let summary = table.summary.clone().unwrap_or_default();
     render(&Document {
@@ -87,6 +88,7 @@ pub fn table(table: &v1::TableDescription) -> String {
             led_shards: progress.led_shards,
             sealed_shards: progress.sealed_shards,
             unconfirmed: &progress.unconfirmed,
+            waits_for: &progress.waits_for,
         }),
     })
 }

@@ -50,11 +50,21 @@ pub fn dropped(table: &str, done: &DropQuarantinedResponse) -> String {
             nodes.join(", ")
         ),
     };
-    if done.waiting.is_empty() {
-        return destroyed;
-    }
-    let waiting = done.waiting.join(", ");
-    format!("{destroyed}they will be, once it can, on data node {waiting}\n")
+    let waiting = match done.waiting.as_slice() {
+        [] => String::new(),
+        nodes => format!(
+            "they will be, once it can, on data node {}\n",
+            nodes.join(", ")
+        ),
+    };
+    let forgotten = match done.forgotten.as_slice() {
+        [] => String::new(),
+        nodes => format!(
+            "they are not on data node {}, which was forgotten meanwhile: drop them again if it returns\n",
+            nodes.join(", ")
+        ),
+    };
+    destroyed + &waiting + &forgotten
 }
 
 #[cfg(test)]
@@ -116,11 +126,13 @@ TABLE ID          NAME    SHARDS  ITEMS   SIZE  CAN BE KEPT  REPLICAS ON
         let done = DropQuarantinedResponse {
             destroyed: vec!["1".to_owned(), "2".to_owned()],
             waiting: vec!["3".to_owned()],
+            forgotten: vec!["4".to_owned()],
         };
         assert_eq!(
             dropped("ab", &done),
             "the quarantined replicas of table ab are destroyed on data node 1, 2\n\
-             they will be, once it can, on data node 3\n"
+             they will be, once it can, on data node 3\n\
+             they are not on data node 4, which was forgotten meanwhile: drop them again if it returns\n"
         );
     }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use api::v1::TableDescription;
+use coordination::testing::Proxy;
 
 use crate::support::{
     Cluster, ClusterOptions, Process, Scale, Workload, WorkloadOptions, assert_nothing_left,
-    free_port,
+    eventually, free_port,
 };
 
 const KEYS: usize = 20;
@@ -111,6 +112,99 @@ async fn a_copied_data_directory_is_refused_and_the_original_goes_on() {
     assert_eq!(now.node, original.node);
     assert_eq!(now.replica_count, original.replica_count);
     history.assert_kept(&cluster.kv(0)).await;
+    cluster.assert_verified("people").await;
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+/// The original has no session any more, so nothing in ZooKeeper says that it runs, and it serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_refused_while_the_original_is_cut_off_from_zookeeper() {
+    let options = ClusterOptions::new(2, 1).session_timeout("4s");
+    let mut cluster = options.prepare().await;
+    let connect = cluster.connect_string();
+    let (server, chroot) = connect.split_once('/').unwrap();
+    let port = server.rsplit(':').next().unwrap().parse().unwrap();
+    let proxy = Proxy::to(port).await;
+    let original = cluster.add_node_at(&format!("{}/{chroot}", proxy.hosts()), &[]);
+    cluster.start_all().await;
+    cluster.tables(0).create("people", 4, 3).await.unwrap();
+    let kv = cluster.kv(0);
+    for n in 0..KEYS {
+        kv.put("people", format!("key{n}"), "value").await.unwrap();
+    }
+    // As its disk is at one moment: with everything that it knows of itself.
+    let copied = cluster.directory.path().join("copied");
+    cluster.nodes[original].pause();
+    copy(&cluster.data_dir(original), &copied);
+    cluster.nodes[original].resume();
+
+    proxy.cut_off();
+    let live = async |wanted: usize| {
+        let tables = cluster.tables(0);
+        eventually(
+            &format!("{wanted} are live"),
+            Duration::from_secs(30),
+            || async {
+                let status = tables.status().await.map_err(|error| error.to_string())?;
+                let live = status.nodes.iter().filter(|node| node.live).count();
+                (live == wanted).then_some(()).ok_or(format!("{live}"))
+            },
+        )
+        .await;
+    };
+    live(2).await;
+    let arguments = [
+        "datanode".to_owned(),
+        format!("--zookeeper={connect}"),
+        format!("--data-dir={}", copied.display()),
+        format!("--listen=127.0.0.1:{}", free_port()),
+        "--admin-listen=127.0.0.1:0".to_owned(),
+    ];
+    let mut copy = Process::new(&cluster.directory, "copy", arguments);
+    copy.spawn();
+    let status = copy.wait_end(Duration::from_secs(40)).await;
+    assert_eq!(status.code(), Some(1));
+    let stderr = copy.stderr();
+    let last = stderr.lines().last().unwrap_or_default();
+    let data_dir = cluster.data_dir(original);
+    for word in [data_dir.to_str().unwrap(), "copy of its directory"] {
+        assert!(last.contains(word), "no {word:?} in {stderr}");
+    }
+    proxy.restore();
+    live(3).await;
+    for n in 0..KEYS {
+        kv.put("people", format!("key{n}"), "later").await.unwrap();
+    }
+    cluster.assert_verified("people").await;
+    assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_moved_goes_on_and_the_one_it_was_moved_from_is_refused() {
+    let mut cluster = cluster_with_data(ClusterOptions::new(3, 1)).await;
+    cluster.nodes[0].kill();
+    let (place, old) = (cluster.data_dir(0), cluster.directory.path().join("old"));
+    // The moved one takes the place by its name; it is another directory all the same.
+    fs::rename(&place, &old).unwrap();
+    copy(&old, &place);
+    cluster.move_node(0);
+    cluster.start_all().await;
+    cluster.assert_verified("people").await;
+    cluster.nodes[0].kill();
+    let arguments = [
+        "datanode".to_owned(),
+        format!("--zookeeper={}", cluster.connect_string()),
+        format!("--data-dir={}", old.display()),
+        format!("--listen=127.0.0.1:{}", free_port()),
+        "--admin-listen=127.0.0.1:0".to_owned(),
+    ];
+    let mut left = Process::new(&cluster.directory, "old", arguments);
+    left.spawn();
+    let status = left.wait_end(Duration::from_secs(40)).await;
+    assert_eq!(status.code(), Some(1));
+    let stderr = left.stderr();
+    assert!(stderr.contains("old copy of its directory"), "{stderr}");
+    cluster.nodes[0].start().await;
     cluster.assert_verified("people").await;
     assert_nothing_left(&mut cluster, &["people"]).await;
 }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use coordination::records::Record as _;
 use coordination::tree::Node;
 use coordination::{ANY_VERSION, Operation};
-use model::{TableId, TableName};
+use model::{TableId, TableName, TableState};
 use serde_json::Value;
 
 use crate::support::{
@@ -265,13 +266,164 @@ async fn a_node_is_forgotten_by_command_and_may_return_all_the_same() {
     let listed = quarantined(&cluster, 2).await;
     assert_eq!(listed["tables"][0]["name"], "gone");
     let obstacle = listed["tables"][0]["obstacle"].as_str().unwrap();
-    assert!(obstacle.contains("no majority"), "{obstacle}");
+    assert!(obstacle.contains("deleted on purpose"), "{obstacle}");
     let id = listed["tables"][0]["id"].as_str().unwrap();
     run(&cluster, &["keep-quarantined", id])
         .await
-        .assert_failed(1, "TOO_FEW_NODES");
+        .assert_failed(4, "on purpose");
     cluster.cli().ok(&["drop-quarantined", id]).await;
     quarantined(&cluster, 0).await;
     assert_settled(&cluster, &["people"]).await;
     assert_nothing_left(&mut cluster, &["people"]).await;
+}
+
+/// A table with data whose deletion two of three nodes have not heard of.
+async fn deletion_that_waits(cluster: &mut Cluster) -> [String; 2] {
+    cluster.tables(0).create("people", 2, 3).await.unwrap();
+    fill(cluster, "people").await;
+    let ids = cluster.node_ids().await;
+    let id = |index| {
+        let found = ids.iter().find(|(_, i)| **i == index);
+        found.unwrap().0.to_string()
+    };
+    let down = [id(1), id(2)];
+    for node in [1, 2] {
+        cluster.nodes[node].kill();
+    }
+    live(cluster, 1).await;
+    let late = run(cluster, &["delete-table", "people", "--timeout", "8s"]).await;
+    late.assert_failed(1, "is being deleted");
+    for what in [&down[0], &down[1], "2 of its 2 shards", "forget-node"] {
+        assert!(late.stderr.contains(what), "{late:?}");
+    }
+    let text = cluster.cli().ok(&["describe-table", "people"]).await;
+    assert!(text.contains("0 of 2 shards sealed; WAITS for"), "{text}");
+    let described = json(cluster, &["describe-table", "people"]).await;
+    let waits_for = described["progress"]["waits_for"].as_array().unwrap();
+    let waits_for: std::collections::BTreeSet<_> = waits_for
+        .iter()
+        .map(|node| node.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(waits_for, down.clone().into());
+    down
+}
+
+async fn no_table(cluster: &Cluster) {
+    eventually("the deletion has ended", WITHIN, || async {
+        match cluster.tables(0).list().await {
+            Ok(names) if names.is_empty() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_nodes_that_could_still_serve_until_one_returns() {
+    let mut cluster = ClusterOptions::new(3, 1).start().await;
+    deletion_that_waits(&mut cluster).await;
+    // Whoever asks without a limit waits with it.
+    let cli = cluster.cli();
+    let waiting = tokio::spawn(async move { cli.run(&["delete-table", "people"]).await });
+    cluster.nodes[1].start().await;
+    no_table(&cluster).await;
+    let waited = waiting.await.unwrap();
+    assert_eq!(waited.code, 0, "{waited:?}");
+    cluster.tables(0).create("others", 1, 3).await.unwrap_err();
+    cluster.nodes[2].start().await;
+    live(&cluster, 3).await;
+    cluster.tables(0).create("others", 1, 3).await.unwrap();
+    assert_nothing_left(&mut cluster, &["others"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_waits_for_nodes_that_could_still_serve_until_they_are_forgotten() {
+    let mut cluster = ClusterOptions::new(3, 1).start().await;
+    let down = deletion_that_waits(&mut cluster).await;
+    // The rest of a shard is no majority then.
+    cluster.cli().ok(&["forget-node", &down[0]]).await;
+    no_table(&cluster).await;
+    let list = json(&cluster, &["list-nodes"]).await;
+    let waits = list["nodes"].as_array().unwrap().iter();
+    let waits: Vec<_> = waits.filter(|node| node["tombstones"] == 1).collect();
+    assert_eq!(waits.len(), 1, "{list}");
+    assert_eq!(waits[0]["id"], *down[1]);
+    // The one that was forgotten returns all the same: nobody serves what it has.
+    for node in [1, 2] {
+        cluster.nodes[node].start().await;
+    }
+    let listed = quarantined(&cluster, 2).await;
+    let id = listed["tables"][0]["id"].as_str().unwrap();
+    cluster.cli().ok(&["drop-quarantined", id]).await;
+    assert_nothing_left(&mut cluster, &[]).await;
+}
+
+/// A table's record is as it was in a backup from the moment when it was being created, or as it becomes when that creation
+/// is undone.
+async fn restored(cluster: &Cluster, name: &str, state: TableState) {
+    let session = cluster.zookeeper.session(&cluster.chroot).await;
+    let name: TableName = name.parse().unwrap();
+    let listed = coordination::registry::find_table(&*session, &name).await;
+    let mut table = listed.unwrap().unwrap();
+    table.value.state = state;
+    table.value.never_available = state == TableState::Deleting;
+    let path = Node::Table(table.value.id).path();
+    let set = session.set(&path, table.value.encode(), table.version);
+    set.await.unwrap();
+    session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_undone_by_an_old_backup_costs_no_data() {
+    let mut cluster = ClusterOptions::new(3, 1).start().await;
+    // Most of the shards have no item.
+    cluster.tables(0).create("people", 30, 3).await.unwrap();
+    fill(&cluster, "people").await;
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    live(&cluster, 0).await;
+    restored(&cluster, "people", TableState::Creating).await;
+    // Nobody is known to have been served, so nobody is waited for.
+    cluster.cli().ok(&["delete-table", "people"]).await;
+    for node in [0, 1] {
+        cluster.nodes[node].start().await;
+    }
+    let listed = quarantined(&cluster, 60).await;
+    let table = &listed["tables"][0];
+    assert_eq!(table["name"], "people");
+    assert_eq!(table["found_shards"], 30);
+    let id = table["id"].as_str().unwrap();
+    assert!(cluster.nodes[0].stderr().contains("list-quarantined"));
+    let missing = run(&cluster, &["keep-quarantined", id]).await;
+    missing.assert_failed(1, "has not told yet whether it has data of it: start it");
+    cluster.nodes[2].start().await;
+    quarantined(&cluster, 90).await;
+    let kept = eventually("it is kept", WITHIN, || async {
+        let kept = run(&cluster, &["keep-quarantined", id]).await;
+        if kept.code == 0 {
+            Ok(kept)
+        } else {
+            Err(kept.stderr)
+        }
+    })
+    .await;
+    assert!(kept.stdout.contains("table people: available"), "{kept:?}");
+    is_whole(&cluster, "people").await;
+    assert_settled(&cluster, &["people"]).await;
+
+    // While everything runs, and then for good.
+    restored(&cluster, "people", TableState::Deleting).await;
+    no_table(&cluster).await;
+    quarantined(&cluster, 90).await;
+    eventually("it is dropped", WITHIN, || async {
+        let dropped = run(&cluster, &["drop-quarantined", id]).await;
+        if dropped.code == 0 {
+            Ok(())
+        } else {
+            Err(dropped.stderr)
+        }
+    })
+    .await;
+    assert_nothing_left(&mut cluster, &[]).await;
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::machine::{Effect, Event, Machine, Patience};
+use super::machine::{Effect, Event, Known, Machine, Patience};
 use crate::attempt::policy::Kind;
 use crate::attempt::run::{End, Means, Request, Reread};
 use crate::directory::TableEntry;
@@ -70,7 +70,7 @@ async fn lead(state: &Arc<State>, session: &Arc<Session>) {
         session: Arc::clone(session),
         room: Semaphore::new(MAX_TASKS),
         sealing: Timing {
-            // A shard that can't be reached can't be sealed, and need not be.
+            // A shard that can't be reached can't be sealed now: the machine tries again later.
             unreachable_patience: Duration::ZERO,
             ..timing.clone()
         },
@@ -113,8 +113,18 @@ fn known(state: &State) -> Option<Event> {
         .filter(|entry| entry.value.state != TableState::Available);
     snapshot.complete.then(|| Event::Known {
         tables: on_their_way.cloned().collect(),
-        live: snapshot.live.clone(),
+        nodes: Known {
+            live: snapshot.live.clone(),
+            members: snapshot.members.keys().copied().collect(),
+        },
     })
+}
+
+fn tell_of_waiting(table: TableId, shards: usize, nodes: &BTreeSet<NodeId>) {
+    let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    warn!(%table, shards, nodes = nodes.join(", "),
+        "a deletion waits for shards that are not sealed and whose nodes could still serve them: start these nodes, \
+         or forget those that will never return");
 }
 
 /// What carries effects out.
@@ -129,8 +139,8 @@ impl Hands {
     /// Carries one effect out and says what came of it. `None`: it will show in the directory.
     async fn carry_out(self: Arc<Self>, effect: Effect) -> Option<Event> {
         if let Effect::Seal { shard } = effect {
-            self.seal(shard).await;
-            return Some(Event::SealEnded { shard });
+            let sealed = self.seal(shard).await;
+            return Some(Event::SealEnded { shard, sealed });
         }
         // Never closed.
         let _room = self.room.acquire().await;
@@ -154,12 +164,21 @@ impl Hands {
                 table,
                 version,
                 tombstones,
+                forgotten,
             } => {
                 let removed = match &self.entry(table, version) {
-                    Some(entry) => self.remove(entry, &tombstones).await,
+                    Some(entry) => self.remove(entry, &tombstones, &forgotten).await,
                     None => false,
                 };
                 (!removed).then_some(Event::WriteFailed { table })
+            }
+            Effect::Waits {
+                table,
+                shards,
+                nodes,
+            } => {
+                tell_of_waiting(table, shards, &nodes);
+                None
             }
         }
     }
@@ -189,9 +208,15 @@ impl Hands {
         }
     }
 
-    async fn remove(&self, entry: &TableEntry, tombstones: &BTreeSet<NodeId>) -> bool {
+    async fn remove(
+        &self,
+        entry: &TableEntry,
+        tombstones: &BTreeSet<NodeId>,
+        forgotten: &BTreeSet<NodeId>,
+    ) -> bool {
         let name = &entry.value.name;
-        match registry::remove_table(&*self.session.store, entry, tombstones).await {
+        let store = &*self.session.store;
+        match registry::remove_table(store, entry, tombstones, forgotten).await {
             Ok(()) => {
                 info!(table = %name, id = %entry.value.id, tombstones = tombstones.len(), "the table is removed");
                 true
@@ -222,8 +247,8 @@ impl Hands {
         }
     }
 
-    /// Seals a shard, or finds that it can't be.
-    async fn seal(&self, shard: ShardId) {
+    /// Seals a shard. False if it is not known to be sealed: nobody could do it, or nobody said so.
+    async fn seal(&self, shard: ShardId) -> bool {
         let snapshot = self.state.directory.snapshot();
         let entry = snapshot.by_id(shard.table).cloned();
         drop(snapshot);
@@ -231,7 +256,7 @@ impl Hands {
             .as_ref()
             .and_then(|entry| entry.value.shards.get(shard.index as usize));
         let Some(placed) = placed else {
-            return;
+            return false;
         };
         let means = Means {
             timing: &self.sealing,
@@ -244,15 +269,18 @@ impl Hands {
             operation: operation::Kind::Seal(Seal {}),
             deadline: Instant::now() + self.sealing.seal_timeout,
         };
-        // Who does not hold the shard any more serves nothing of it.
+        // One of the nodes has destroyed its replica, so the others may be too few. They are asked again later.
         let destroyed = async || {
             let error = api::Error::new(Reason::ShardNotHosted, "destroyed already");
             Reread::Gone(error)
         };
-        if let End::Answer(Err(error)) = means.run(request, destroyed).await
-            && error.reason != Reason::ShardNotHosted
-        {
-            info!(%shard, reason = %error, "the shard can't be sealed: going on without");
+        match means.run(request, destroyed).await {
+            End::Answer(Ok(_)) => true,
+            End::Answer(Err(error)) => {
+                debug!(%shard, reason = %error, "the shard can't be sealed now");
+                false
+            }
+            End::Restart => false,
         }
     }
 

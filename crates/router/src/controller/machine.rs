@@ -6,9 +6,7 @@
 //! |---|---|---|
 //! | `creating` | asks the table's nodes, again and again, who leads | every shard has had a leader: set `available` |
 //! | `creating` for too long | | set `deleting` |
-//! | `deleting` | seals every shard through its Raft log, as far as shards have a majority | every seal has ended |
-//! | `deleting`, sealed | has every live node destroy its replicas | every node has confirmed, or is not alive, or its time is up |
-//! | `deleting`, destroyed | removes the table, leaving tombstones for those who have not confirmed | the table is gone |
+//! | `deleting` | see [`deletion`](super::deletion): seals every shard, has every live node destroy its replicas | removes the table, leaving tombstones for those who have not confirmed |
 //!
 //! Nothing is remembered that a successor would need: it sees the table's state in the store and begins the
 //! same drive again, whose every step may be repeated. Version checks keep a deposed controller's late writes
@@ -20,11 +18,10 @@ use std::time::Duration;
 
 use model::{NodeId, ShardId, TableId, TableState};
 
+use super::deletion::{Deletion, Room};
 use crate::directory::{TableEntry, nodes_of};
 
-/// Seals on the way at the same time, over all tables.
-const MAX_SEALS: usize = 256;
-/// Before a node that could not destroy its replicas, or a write to the store, is tried again.
+/// Before a write to the store is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// The patience of the controller; see [`crate::Timing`].
@@ -35,13 +32,29 @@ pub(crate) struct Patience {
     pub(crate) destroy_timeout: Duration,
 }
 
+/// What is known of the data nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Those that are alive.
+    pub(crate) live: BTreeSet<NodeId>,
+    /// Those that have joined and were not forgotten.
+    pub(crate) members: BTreeSet<NodeId>,
+}
+
+impl Known {
+    /// Whether a node that has once joined will never serve again.
+    pub(super) fn is_forgotten(&self, node: NodeId) -> bool {
+        !self.members.contains(&node) && !self.live.contains(&node)
+    }
+}
+
 /// What has happened.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// These are the tables that are not `available`, and the nodes that are alive.
+    /// These are the tables that are not `available`, and this is known of the nodes.
     Known {
         tables: Vec<Arc<TableEntry>>,
-        live: BTreeSet<NodeId>,
+        nodes: Known,
     },
     /// A node has told which shards of a table it leads.
     Polled {
@@ -51,8 +64,8 @@ pub(crate) enum Event {
     },
     /// A node did not answer.
     PollFailed { table: TableId, node: NodeId },
-    /// A shard is sealed, or can't be because its majority is down.
-    SealEnded { shard: ShardId },
+    /// A shard is sealed, or that is not known.
+    SealEnded { shard: ShardId, sealed: bool },
     /// A node holds nothing of a table any more.
     Destroyed { table: TableId, node: NodeId },
     /// A node did not answer, or has not finished.
@@ -78,11 +91,18 @@ pub(crate) enum Effect {
     Seal { shard: ShardId },
     /// Have a node destroy its replicas of a table.
     Destroy { table: TableId, node: NodeId },
-    /// Remove a table, if it still has this version, and leave tombstones for these nodes.
+    /// Remove a table, if it still has this version and these nodes are still forgotten, and leave tombstones.
     Remove {
         table: TableId,
         version: i32,
         tombstones: BTreeSet<NodeId>,
+        forgotten: BTreeSet<NodeId>,
+    },
+    /// Tell that a deletion waits for so many shards, and for these nodes.
+    Waits {
+        table: TableId,
+        shards: usize,
+        nodes: BTreeSet<NodeId>,
     },
 }
 
@@ -91,9 +111,9 @@ pub(crate) enum Effect {
 pub(crate) struct Machine {
     patience: Patience,
     drives: BTreeMap<TableId, Drive>,
-    live: BTreeSet<NodeId>,
-    /// Seals on the way.
-    seals: usize,
+    nodes: Known,
+    /// For more seals.
+    room: Room,
 }
 
 #[derive(Debug)]
@@ -116,20 +136,7 @@ enum Stage {
         poll_at: Duration,
         interval: Duration,
     },
-    Sealing {
-        /// Not begun.
-        waiting: Vec<u32>,
-        /// On the way.
-        sealing: BTreeSet<u32>,
-    },
-    Destroying {
-        /// Since when.
-        since: Duration,
-        /// Nodes that have not confirmed, each with when to ask (again). `None`: asked now.
-        nodes: BTreeMap<NodeId, Option<Duration>>,
-        /// Nodes that will not be waited for.
-        given_up: BTreeSet<NodeId>,
-    },
+    Deleting(Box<Deletion>),
     /// A write is on the way, or has failed and is to be tried again then.
     Writing {
         write: Effect,
@@ -142,8 +149,8 @@ impl Machine {
         Self {
             patience,
             drives: BTreeMap::new(),
-            live: BTreeSet::new(),
-            seals: 0,
+            nodes: Known::default(),
+            room: Room::default(),
         }
     }
 
@@ -158,15 +165,27 @@ impl Machine {
     /// Takes note of an event and says what to do.
     pub(crate) fn step(&mut self, now: Duration, event: Event) -> Vec<Effect> {
         match event {
-            Event::Known { tables, live } => {
-                self.live = live;
+            Event::Known { tables, nodes } => {
+                self.nodes = nodes;
                 self.know(now, tables);
             }
             Event::Polled { table, node, leads } => self.polled(now, table, node, &leads),
             Event::PollFailed { table, node } => self.polled(now, table, node, &BTreeSet::new()),
-            Event::SealEnded { shard } => self.seal_ended(shard),
-            Event::Destroyed { table, node } => self.destroyed(table, node),
-            Event::DestroyFailed { table, node } => self.destroy_failed(now, table, node),
+            Event::SealEnded { shard, sealed } => {
+                if let Some(Stage::Deleting(deletion)) = stage_of(&mut self.drives, shard.table) {
+                    deletion.seal_ended(shard.index, sealed, &mut self.room);
+                }
+            }
+            Event::Destroyed { table, node } => {
+                if let Some(Stage::Deleting(deletion)) = stage_of(&mut self.drives, table) {
+                    deletion.destroyed(node);
+                }
+            }
+            Event::DestroyFailed { table, node } => {
+                if let Some(Stage::Deleting(deletion)) = stage_of(&mut self.drives, table) {
+                    deletion.destroy_failed(now, node);
+                }
+            }
             Event::WriteFailed { table } => self.write_failed(now, table),
             Event::Time => {}
         }
@@ -208,29 +227,24 @@ impl Machine {
     }
 
     fn first_stage(&self, now: Duration, entry: &TableEntry) -> Stage {
-        let shards = 0..entry.value.shards.len() as u32;
         match entry.value.state {
             TableState::Creating | TableState::Available => Stage::Creating {
-                leaderless: shards.collect(),
+                leaderless: (0..entry.value.shards.len() as u32).collect(),
                 asked: BTreeSet::new(),
                 poll_at: now,
                 interval: self.patience.creating_poll.0,
             },
-            TableState::Deleting => Stage::Sealing {
-                waiting: shards.rev().filter(|_| !mutant!(SealSkipped)).collect(),
-                sealing: BTreeSet::new(),
-            },
+            TableState::Deleting => Stage::Deleting(Box::new(Deletion::new(now, entry))),
         }
     }
 
     fn end(&mut self, id: TableId) {
         if let Some(Drive {
-            stage: Stage::Sealing { sealing, .. },
+            stage: Stage::Deleting(deletion),
             ..
         }) = self.drives.remove(&id)
         {
-            // Their ends will find no drive.
-            self.seals = self.seals.saturating_sub(sealing.len());
+            deletion.end(&mut self.room);
         }
     }
 
@@ -241,7 +255,7 @@ impl Machine {
             asked,
             poll_at,
             interval,
-        }) = self.stage_of(table)
+        }) = stage_of(&mut self.drives, table)
         else {
             return;
         };
@@ -252,53 +266,25 @@ impl Machine {
         }
     }
 
-    fn seal_ended(&mut self, shard: ShardId) {
-        if let Some(Stage::Sealing { sealing, .. }) = self.stage_of(shard.table)
-            && sealing.remove(&shard.index)
-        {
-            self.seals = self.seals.saturating_sub(1);
-        }
-    }
-
-    fn destroyed(&mut self, table: TableId, node: NodeId) {
-        if let Some(Stage::Destroying {
-            nodes, given_up, ..
-        }) = self.stage_of(table)
-        {
-            nodes.remove(&node);
-            given_up.remove(&node);
-        }
-    }
-
-    fn destroy_failed(&mut self, now: Duration, table: TableId, node: NodeId) {
-        if mutant!(FailurePassesForDone) {
-            return self.destroyed(table, node);
-        }
-        if let Some(Stage::Destroying { nodes, .. }) = self.stage_of(table)
-            && let Some(ask_at) = nodes.get_mut(&node)
-        {
-            *ask_at = Some(now + RETRY_AFTER);
-        }
-    }
-
     fn write_failed(&mut self, now: Duration, table: TableId) {
-        if let Some(Stage::Writing { retry_at, .. }) = self.stage_of(table) {
-            *retry_at = Some(now + RETRY_AFTER);
+        match stage_of(&mut self.drives, table) {
+            Some(Stage::Writing { retry_at, .. }) => *retry_at = Some(now + RETRY_AFTER),
+            Some(Stage::Deleting(deletion)) => deletion.write_failed(now),
+            Some(Stage::Creating { .. }) | None => {}
         }
-    }
-
-    fn stage_of(&mut self, table: TableId) -> Option<&mut Stage> {
-        self.drives.get_mut(&table).map(|drive| &mut drive.stage)
     }
 
     /// Moves every drive as far as it goes now.
     fn advance(&mut self, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();
         for drive in self.drives.values_mut() {
-            let mut room = MAX_SEALS.saturating_sub(self.seals);
-            let before = room;
-            while drive.advance(now, &self.patience, &self.live, &mut room, &mut effects) {}
-            self.seals += before - room;
+            drive.advance(
+                now,
+                &self.patience,
+                &self.nodes,
+                &mut self.room,
+                &mut effects,
+            );
         }
         effects
     }
@@ -315,111 +301,59 @@ impl Drive {
                     end
                 })
             }
-            // Every seal ends by itself.
-            Stage::Sealing { .. } => None,
-            Stage::Destroying { since, nodes, .. } => {
-                let end = *since + patience.destroy_timeout;
-                let ask = nodes.values().flatten().min();
-                Some(ask.map_or(end, |ask| end.min(*ask)))
-            }
+            Stage::Deleting(deletion) => deletion.wake_at(patience),
             Stage::Writing { retry_at, .. } => *retry_at,
         }
     }
 
-    /// One move. True: there may be another.
+    /// Moves as far as it goes now.
     fn advance(
         &mut self,
         now: Duration,
         patience: &Patience,
-        live: &BTreeSet<NodeId>,
-        room: &mut usize,
+        nodes: &Known,
+        room: &mut Room,
         effects: &mut Vec<Effect>,
-    ) -> bool {
+    ) {
         let table = self.entry.value.id;
-        let next = match &mut self.stage {
+        match &mut self.stage {
             Stage::Creating {
                 leaderless,
                 asked,
                 poll_at,
                 ..
             } => {
-                if leaderless.is_empty() || mutant!(AvailableWithoutLeaders) {
-                    Some(set_state(&self.entry, TableState::Available))
+                let next = if leaderless.is_empty() || mutant!(AvailableWithoutLeaders) {
+                    TableState::Available
                 } else if now >= self.since + patience.creating_timeout {
-                    Some(set_state(&self.entry, TableState::Deleting))
+                    TableState::Deleting
                 } else {
                     if asked.is_empty() && now >= *poll_at {
                         *asked = nodes_of(&self.entry.value);
                         effects.extend(asked.iter().map(|&node| Effect::Poll { table, node }));
                     }
-                    return false;
-                }
-            }
-            Stage::Sealing { waiting, sealing } => {
-                while *room > 0
-                    && let Some(index) = waiting.pop()
-                {
-                    *room -= 1;
-                    sealing.insert(index);
-                    let shard = ShardId { table, index };
-                    effects.push(Effect::Seal { shard });
-                }
-                if !(waiting.is_empty() && sealing.is_empty()) {
-                    return false;
-                }
-                let nodes = nodes_of(&self.entry.value).into_iter();
-                self.stage = Stage::Destroying {
-                    since: now,
-                    nodes: nodes.map(|node| (node, Some(now))).collect(),
-                    given_up: BTreeSet::new(),
+                    return;
                 };
-                return true;
+                let write = set_state(&self.entry, next);
+                effects.push(write.clone());
+                self.stage = Stage::Writing {
+                    write,
+                    retry_at: None,
+                };
             }
-            Stage::Destroying {
-                since,
-                nodes,
-                given_up,
-            } => {
-                let too_late = now >= *since + patience.destroy_timeout;
-                nodes.retain(|&node, ask_at| {
-                    let stays = live.contains(&node) && !too_late;
-                    if !stays {
-                        given_up.insert(node);
-                    } else if ask_at.is_some_and(|at| now >= at) {
-                        *ask_at = None;
-                        effects.push(Effect::Destroy { table, node });
-                    }
-                    stays
-                });
-                if !nodes.is_empty() {
-                    return false;
-                }
-                if mutant!(TombstonesForgotten) {
-                    given_up.clear();
-                }
-                Some(Effect::Remove {
-                    table,
-                    version: self.entry.version,
-                    tombstones: std::mem::take(given_up),
-                })
-            }
+            Stage::Deleting(deletion) => deletion.advance(now, patience, nodes, room, effects),
             Stage::Writing { write, retry_at } => {
                 if retry_at.is_some_and(|at| now >= at) {
                     *retry_at = None;
                     effects.push(write.clone());
                 }
-                return false;
             }
-        };
-        if let Some(write) = next {
-            effects.push(write.clone());
-            self.stage = Stage::Writing {
-                write,
-                retry_at: None,
-            };
         }
-        false
     }
+}
+
+fn stage_of(drives: &mut BTreeMap<TableId, Drive>, table: TableId) -> Option<&mut Stage> {
+    drives.get_mut(&table).map(|drive| &mut drive.stage)
 }
 
 fn set_state(entry: &TableEntry, state: TableState) -> Effect {

@@ -19,6 +19,7 @@ fn entry(id: TableId, shards: u32, state: TableState, version: i32) -> Arc<Table
             id,
             name: format!("table-{}", id.0).parse().unwrap(),
             state,
+            never_available: false,
             replicas: 3,
             created_millis: 0,
             shards: shards.collect(),
@@ -28,9 +29,16 @@ fn entry(id: TableId, shards: u32, state: TableState, version: i32) -> Arc<Table
 }
 
 fn known(tables: &[&Arc<TableEntry>], live: &[NodeId]) -> Event {
+    known_of(tables, live, &[A, B, C])
+}
+
+fn known_of(tables: &[&Arc<TableEntry>], live: &[NodeId], members: &[NodeId]) -> Event {
     Event::Known {
         tables: tables.iter().map(|&table| Arc::clone(table)).collect(),
-        live: live.iter().copied().collect(),
+        nodes: Known {
+            live: live.iter().copied().collect(),
+            members: members.iter().copied().collect(),
+        },
     }
 }
 
@@ -47,7 +55,22 @@ fn sealed(index: u32) -> Event {
         table: TABLE,
         index,
     };
-    Event::SealEnded { shard }
+    Event::SealEnded {
+        shard,
+        sealed: true,
+    }
+}
+
+/// Whether it is sealed is not known: nobody answered, or the answer was lost.
+fn not_sealed(index: u32) -> Event {
+    let shard = ShardId {
+        table: TABLE,
+        index,
+    };
+    Event::SealEnded {
+        shard,
+        sealed: false,
+    }
 }
 
 fn destroyed(node: NodeId) -> Event {
@@ -107,10 +130,22 @@ fn short(effect: &Effect) -> String {
         Effect::Remove {
             version,
             tombstones,
+            forgotten,
             ..
         } => {
-            let tombstones: Vec<_> = tombstones.iter().map(node).collect();
-            format!("remove if {version}, tombstones [{}]", tombstones.join(" "))
+            let list =
+                |nodes: &BTreeSet<NodeId>| nodes.iter().map(node).collect::<Vec<_>>().join(" ");
+            let forgotten = if forgotten.is_empty() {
+                String::new()
+            } else {
+                format!(", forgotten [{}]", list(forgotten))
+            };
+            let tombstones = list(tombstones);
+            format!("remove if {version}, tombstones [{tombstones}]{forgotten}")
+        }
+        Effect::Waits { shards, nodes, .. } => {
+            let nodes: Vec<_> = nodes.iter().map(node).collect();
+            format!("{shards} shards wait for {}", nodes.join(" "))
         }
     }
 }
@@ -154,7 +189,8 @@ fn an_available_table_costs_nothing() {
 #[test]
 fn a_table_that_gets_no_leaders_is_given_up() {
     let creating = entry(TABLE, 1, TableState::Creating, 0);
-    let deleting = entry(TABLE, 1, TableState::Deleting, 1);
+    let mut deleting = entry(TABLE, 1, TableState::Deleting, 1);
+    Arc::make_mut(&mut deleting).value.never_available = true;
     let mut script = Script::new();
     script
         .at(0, known(&[&creating], &[A]))
@@ -163,7 +199,7 @@ fn a_table_that_gets_no_leaders_is_given_up() {
         .at(60_000, Event::Time)
         .trace(&["60000 set deleting if 0"])
         .at(60_010, known(&[&deleting], &[A]))
-        .trace(&["60010 seal 0"]);
+        .trace(&["60010 destroy a"]);
 }
 
 #[test]
@@ -276,6 +312,141 @@ fn a_successor_begins_the_deletion_again_and_finishes_it() {
         ]);
 }
 
+/// A shard that could not be sealed may be served to a router that knows nothing, by nodes that this one can't reach.
+#[test]
+fn a_shard_that_is_not_sealed_is_waited_for_and_tried_again_less_and_less_often() {
+    let table = entry(TABLE, 2, TableState::Deleting, 1);
+    Script::new()
+        .at(0, known(&[&table], &[A]))
+        .at(0, sealed(0))
+        .at(3000, not_sealed(1))
+        .trace(&["0 seal 0", "0 seal 1", "3000 destroy a"])
+        .at(3010, destroyed(A))
+        .trace(&[])
+        .wakes_at(Some(4000))
+        .at(4000, Event::Time)
+        .trace(&["4000 1 shards wait for b c", "4000 seal 1"])
+        .wakes_at(None)
+        .at(5000, not_sealed(1))
+        .trace(&[])
+        .wakes_at(Some(6000))
+        .at(6000, Event::Time)
+        .trace(&["6000 1 shards wait for b c", "6000 seal 1"])
+        .at(6100, not_sealed(1))
+        .wakes_at(Some(10_000))
+        .at(1_000_000, Event::Time)
+        .trace(&["1000000 1 shards wait for b c", "1000000 seal 1"])
+        // It is: b and c are reached again.
+        .at(1_000_001, sealed(1))
+        .trace(&["1000001 remove if 1, tombstones [b c]"]);
+}
+
+#[test]
+fn replicas_that_are_gone_finish_a_shard_once_the_rest_is_no_majority() {
+    let table = entry(TABLE, 2, TableState::Deleting, 1);
+    let mut script = Script::new();
+    script
+        .at(0, known(&[&table], &[A]))
+        .at(1, not_sealed(0))
+        .at(1, not_sealed(1))
+        .at(2, destroyed(A))
+        .trace(&["0 seal 0", "0 seal 1", "1 destroy a"])
+        // b is back: it destroys what it has, and c alone serves nobody.
+        .at(500, known(&[&table], &[A, B]))
+        .trace(&[
+            "500 2 shards wait for b c",
+            "500 seal 0",
+            "500 seal 1",
+            "500 destroy b",
+        ])
+        .at(510, destroyed(B))
+        .trace(&["510 remove if 1, tombstones [c]"])
+        // What is still on the way changes nothing.
+        .at(520, not_sealed(0))
+        .at(530, not_sealed(1))
+        .trace(&[])
+        .wakes_at(None);
+}
+
+#[test]
+fn nodes_that_are_forgotten_finish_a_shard_unless_they_have_come_back_by_then() {
+    let table = entry(TABLE, 1, TableState::Deleting, 1);
+    let mut script = Script::new();
+    script
+        .at(0, known(&[&table], &[A]))
+        .at(1, not_sealed(0))
+        .at(2, destroyed(A))
+        .trace(&["0 seal 0", "1 destroy a"])
+        .at(10, known_of(&[&table], &[A], &[A, C]))
+        // Tombstones are for members; the store knows best who that is.
+        .trace(&["10 remove if 1, tombstones [b c], forgotten [b]"])
+        // It is alive, and will be a member again.
+        .at(20, Event::WriteFailed { table: TABLE })
+        .wakes_at(Some(220))
+        .at(30, known_of(&[&table], &[A, B], &[A, C]))
+        .trace(&["30 1 shards wait for b c", "30 seal 0", "30 destroy b"])
+        .at(40, not_sealed(0))
+        .at(220, Event::Time)
+        .trace(&[])
+        .at(230, destroyed(B))
+        .trace(&["230 remove if 1, tombstones [c]"]);
+}
+
+#[test]
+fn a_live_node_that_can_not_destroy_is_asked_for_ever_while_a_shard_needs_it() {
+    let table = entry(TABLE, 1, TableState::Deleting, 1);
+    let mut script = Script::new();
+    script
+        .at(0, known(&[&table], &[A, B]))
+        .at(0, not_sealed(0))
+        .at(1, destroyed(A))
+        .at(1, destroy_failed(B))
+        .trace(&["0 seal 0", "0 destroy a", "0 destroy b"])
+        .wakes_at(Some(201))
+        .at(201, Event::Time)
+        .trace(&["201 destroy b"])
+        .at(300, destroy_failed(B))
+        .wakes_at(Some(700))
+        .at(900, Event::Time)
+        .trace(&["900 destroy b"])
+        .at(60_000, destroy_failed(B))
+        .at(60_800, Event::Time)
+        .at(60_900, destroyed(B))
+        .trace(&[
+            "60000 1 shards wait for b c",
+            "60000 seal 0",
+            "60800 destroy b",
+            "60900 remove if 1, tombstones [c]",
+        ]);
+}
+
+/// Nobody was ever served, and who drew dead nodes does not clean up by hand.
+#[test]
+fn a_table_that_was_never_available_needs_no_seals() {
+    let mut table = entry(TABLE, 2, TableState::Deleting, 1);
+    Arc::make_mut(&mut table).value.never_available = true;
+    Script::new()
+        .at(0, known_of(&[&table], &[A], &[A, B, C]))
+        .trace(&["0 destroy a"])
+        .at(10, destroyed(A))
+        .trace(&["10 remove if 1, tombstones [b c]"]);
+}
+
+#[test]
+fn shards_that_wait_leave_most_of_the_room_for_seals_to_other_tables() {
+    let large = entry(TABLE, 4096, TableState::Deleting, 1);
+    let mut script = Script::new();
+    script.at(0, known(&[&large], &[]));
+    for index in 0..4096 {
+        script.at(1, not_sealed(index));
+    }
+    script.trace.clear();
+    let other = entry(TableId(2), 300, TableState::Deleting, 1);
+    script.at(5000, known(&[&large, &other], &[]));
+    let seals = script.trace.iter().filter(|e| e.contains("seal"));
+    assert_eq!(seals.count(), 32 + 256);
+}
+
 #[test]
 fn seals_of_a_large_table_are_bounded_and_all_of_them_happen_once() {
     let table = entry(TABLE, 4096, TableState::Deleting, 1);
@@ -298,7 +469,7 @@ fn seals_of_a_large_table_are_bounded_and_all_of_them_happen_once() {
                 other => panic!("{other:?}"),
             }
         }
-        assert!(waiting.len() <= MAX_SEALS);
+        assert!(waiting.len() <= 256);
         event = sealed(waiting.pop().unwrap());
     }
 }
@@ -309,7 +480,7 @@ fn the_end_of_one_table_leaves_its_room_for_seals_to_the_others() {
     let other = entry(TableId(2), 1, TableState::Deleting, 1);
     let mut script = Script::new();
     script.at(0, known(&[&large, &other], &[A]));
-    assert_eq!(script.trace.len(), MAX_SEALS);
+    assert_eq!(script.trace.len(), 256);
     script.trace.clear();
     // The large one is gone: another controller has finished it.
     script.at(1, known(&[&other], &[A])).trace(&["1 seal 0"]);
@@ -326,6 +497,10 @@ fn the_mutants_are_noticed() {
     assert!(is_noticed(
         Mutant::SealSkipped,
         a_deletion_seals_then_destroys_then_removes
+    ));
+    assert!(is_noticed(
+        Mutant::SealGivenUp,
+        a_shard_that_is_not_sealed_is_waited_for_and_tried_again_less_and_less_often
     ));
     assert!(is_noticed(
         Mutant::FailurePassesForDone,

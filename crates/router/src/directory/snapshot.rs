@@ -89,6 +89,7 @@ mod tests {
                 id: TableId(id),
                 name: name.parse().unwrap(),
                 state,
+                never_available: false,
                 replicas: 1,
                 created_millis: 0,
                 shards: vec![Shard {

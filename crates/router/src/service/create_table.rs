@@ -91,6 +91,7 @@ async fn record(
             id,
             name: name.clone(),
             state: TableState::Creating,
+            never_available: false,
             replicas,
             created_millis: state.now_millis(),
             shards: placed,

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use coordination::registry;
+use coordination::tree::Node;
 
 use super::progress::{self, Statuses};
 use crate::directory::{TableEntry, nodes_of, not_found};
@@ -65,7 +66,7 @@ pub(crate) async fn describe(state: &State, entry: &TableEntry) -> TableDescript
         .filter(|shard| progress::is_under_replicated(&shard.replicas));
     TableDescription {
         summary: Some(super::list_tables::summary(table)),
-        progress: progress::progress(table, &answers, &statuses, &snapshot.live),
+        progress: progress::progress(table, &answers, &statuses, &snapshot.live, &lost),
         under_replicated_shards: under_replicated.count() as u32,
         shards,
     }
@@ -73,7 +74,7 @@ pub(crate) async fn describe(state: &State, entry: &TableEntry) -> TableDescript
 
 /// Those of the nodes that are no members. The copy of the members may lag, so the store has the last word; without
 /// one nobody is lost.
-async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+pub(super) async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
     {
         let snapshot = state.directory.snapshot();
         nodes.retain(|node| !snapshot.members.contains_key(node));
@@ -85,11 +86,15 @@ async fn lost(state: &State, mut nodes: BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         return BTreeSet::new();
     };
     match registry::read_members(&*session.store).await {
-        Ok(members) if members.unreadable.is_empty() => {
-            nodes.retain(|node| !members.entries.contains_key(node));
+        // One whose record is damaged is a member.
+        Ok(members) => {
+            nodes.retain(|&node| {
+                let damaged = members.is_unreadable(&Node::Member(node));
+                !damaged && !members.entries.contains_key(&node)
+            });
             nodes
         }
-        Ok(_) | Err(_) => BTreeSet::new(),
+        Err(_) => BTreeSet::new(),
     }
 }
 

@@ -41,17 +41,19 @@ pub(crate) async fn drop_quarantined(
             )));
         }
     };
-    let waiting = match timeout_at(deadline, destroyed(&session, id, &condemned)).await {
-        Ok(waiting) => waiting,
+    let outcome = match timeout_at(deadline, destroyed(state, &session, id, &condemned)).await {
+        Ok(outcome) => outcome,
         // It is decided; the nodes go on.
-        Err(_) => condemned.nodes.clone(),
+        Err(_) => Fates {
+            waiting: condemned.nodes.clone(),
+            ..Fates::default()
+        },
     };
-    let destroyed = condemned.holders.iter();
-    let destroyed =
-        destroyed.filter(|node| condemned.nodes.contains(node) && !waiting.contains(node));
+    let ids = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     Ok(DropQuarantinedResponse {
-        destroyed: destroyed.map(ToString::to_string).collect(),
-        waiting: waiting.iter().map(ToString::to_string).collect(),
+        destroyed: ids(&outcome.destroyed),
+        waiting: ids(&outcome.waiting),
+        forgotten: ids(&outcome.forgotten),
     })
 }
 
@@ -73,7 +75,9 @@ async fn condemn(
     let store = &*session.store;
     let found = survey(state, session, Some(id)).await?;
     let listed = registry::read_table(store, id).await;
-    if let Some(listed) = listed.map_err(unavailable)? {
+    if let Some(listed) = listed.map_err(unavailable)?
+        && !mutant!(ListedIsDropped)
+    {
         return Err(in_use(id, listed.value.name.as_str()));
     }
     let Some(Targets {
@@ -168,18 +172,54 @@ fn in_use(id: TableId, name: &str) -> Error {
     Error::new(Reason::ConditionFailed, message).with("table_id", id)
 }
 
-/// Waits until the nodes that answer have confirmed. Returns those that have not.
-async fn destroyed(session: &Session, id: TableId, condemned: &Condemned) -> BTreeSet<NodeId> {
+/// What has become of a drop at each of its nodes.
+#[derive(Default)]
+struct Fates {
+    destroyed: BTreeSet<NodeId>,
+    waiting: BTreeSet<NodeId>,
+    forgotten: BTreeSet<NodeId>,
+}
+
+/// Waits until the nodes that answer have confirmed.
+async fn destroyed(state: &State, session: &Session, id: TableId, condemned: &Condemned) -> Fates {
     loop {
         // A store that stumbles is asked again.
         if let Ok(waiting) = waiting(session, id).await {
             let waiting: BTreeSet<NodeId> = &waiting & &condemned.nodes;
-            if waiting.is_subset(&condemned.silent) {
-                return waiting;
+            if waiting.is_subset(&condemned.silent)
+                && let Ok(fates) = fates(state, session, id, condemned, waiting).await
+            {
+                return fates;
             }
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// A tombstone goes when its node has confirmed, and also when that was forgotten. One that was is no member, or has come back
+/// as one and holds what it held.
+async fn fates(
+    state: &State,
+    session: &Session,
+    id: TableId,
+    condemned: &Condemned,
+    waiting: BTreeSet<NodeId>,
+) -> Result<Fates, Error> {
+    let ended = &(&condemned.holders & &condemned.nodes) - &waiting;
+    // After the tombstones were read, and with a `sync`: who confirmed and was forgotten then counts as forgotten.
+    let found = survey(state, session, Some(id)).await?;
+    let holds = |node: &NodeId| {
+        let mut replicas = found.tables.get(&id).into_iter().flatten();
+        replicas.any(|(holder, _)| holder == node)
+    };
+    let (destroyed, forgotten) = ended
+        .into_iter()
+        .partition(|node| found.members.contains_key(node) && !holds(node));
+    Ok(Fates {
+        destroyed,
+        waiting,
+        forgotten,
+    })
 }
 
 async fn waiting(session: &Session, id: TableId) -> Result<BTreeSet<NodeId>, coordination::Error> {

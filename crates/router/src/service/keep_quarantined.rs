@@ -1,17 +1,18 @@
 //! `Cluster.KeepQuarantined`: a table that the coordination store has lost is listed again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::v1::{KeepQuarantinedRequest, ReplicaState, TableDescription};
 use api::{Error, Reason, convert};
 use coordination::registry::{self, Restoration};
-use model::{TableId, TableName, TableState};
+use model::{NodeId, TableId, TableName, TableState};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::describe_table::describe;
 use super::drop_quarantined::not_quarantined;
 use super::ids;
-use super::quarantined::{survey, table_of};
+use super::quarantined::{DELETED, survey, table_of};
 use crate::directory::{TableEntry, read, unavailable};
 use crate::state::{Session, State};
 
@@ -70,6 +71,9 @@ async fn keep(
         let found = survey(state, session, Some(id)).await?;
         let replicas = found.tables.get(&id);
         let replicas = replicas.ok_or_else(|| not_quarantined(id, &found))?;
+        if let Some(nodes) = found.removed.get(&id) {
+            return Err(removed(id, nodes));
+        }
         let table = table_of(id, name, replicas, &found.live)?;
         match registry::restore_table(store, &table, cluster.version).await {
             // Nothing that fails from now on may say that it was not done.
@@ -84,6 +88,7 @@ async fn keep(
             Ok(Restoration::ClusterMoved) => sleep(LOOK_EVERY).await,
             Ok(Restoration::NameTaken(owner)) => return Err(taken(id, &table.name, owner)),
             Ok(Restoration::Removed(nodes)) => return Err(removed(id, &nodes)),
+            Ok(Restoration::Undone(nodes)) => return Err(undone(id, &nodes)),
             Err(error) if error.outcome_unknown() => return Err(Error::outcome_unknown(error)),
             Err(error) => return Err(unavailable(error)),
         }
@@ -118,11 +123,29 @@ fn taken(id: TableId, name: &TableName, owner: TableId) -> Error {
     Error::new(Reason::TableAlreadyExists, message).with("table", name)
 }
 
-fn removed(id: TableId, nodes: &std::collections::BTreeSet<model::NodeId>) -> Error {
-    let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-    let message = format!(
-        "table {id} was deleted on purpose, and its replicas are still to be destroyed by data node {}",
-        nodes.join(", ")
-    );
+fn removed(id: TableId, nodes: &BTreeSet<NodeId>) -> Error {
+    let message = if nodes.is_empty() {
+        format!("table {id} {DELETED}")
+    } else {
+        let nodes = listed(nodes);
+        format!(
+            "table {id} was deleted on purpose, and its replicas are still to be destroyed by data node {nodes}"
+        )
+    };
     Error::new(Reason::ConditionFailed, message).with("table_id", id)
+}
+
+/// Not kept yet: what a node has that does not answer could be destroyed under the table that is listed again.
+fn undone(id: TableId, nodes: &BTreeSet<NodeId>) -> Error {
+    let nodes = listed(nodes);
+    let message = format!(
+        "the creation of table {id} was undone, and data node {nodes} has not told yet whether it has data of it: start it, \
+         or, if it will never return, forget it with forget-node; then try again"
+    );
+    Error::new(Reason::TooFewNodes, message).with("table_id", id)
+}
+
+fn listed(nodes: &BTreeSet<NodeId>) -> String {
+    let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+    nodes.join(", ")
 }

@@ -93,6 +93,8 @@ impl Known {
             id: node,
             address: live.map(|live| live.address.clone()).unwrap_or_default(),
             zone: None,
+            tenure: None,
+            void_to: None,
         });
         let tombstones = self.tombstones.values();
         NodeDescription {

@@ -7,6 +7,7 @@
 //! | less of some shard | no: those that are missing may know of writes that these don't |
 //! | a replica that is sealed | no: the table was being deleted |
 //! | replicas that contradict each other | no |
+//! | a note that the table was removed, left when a node with a tombstone was forgotten | no |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,10 @@ use crate::survey::Answers;
 /// Shards that an obstacle names; of the others it tells the number.
 const NAMED_SHARDS: usize = 5;
 
+/// What there is to say of a table that was removed while a node that has replicas of it was away.
+pub(crate) const DELETED: &str =
+    "was deleted on purpose, while data nodes that have replicas of it were away: drop it";
+
 /// The replicas of one table.
 pub(crate) type Replicas = Vec<(NodeId, QuarantinedReplica)>;
 
@@ -36,6 +41,8 @@ pub(crate) struct Survey {
     pub(crate) live: BTreeSet<NodeId>,
     /// Those that did not answer.
     pub(crate) silent: BTreeSet<NodeId>,
+    /// Tables that were removed, and not everywhere yet, with the nodes that have still to destroy what they have.
+    pub(crate) removed: BTreeMap<TableId, BTreeSet<NodeId>>,
 }
 
 /// Asks all members, after a `sync`.
@@ -49,6 +56,8 @@ pub(crate) async fn survey(
     let members = registry::read_members(store).await.map_err(unavailable)?;
     let live = registry::read_live_nodes(store).await;
     let live = live.map_err(unavailable)?.entries.into_keys().collect();
+    let removed = registry::read_tombstones(store).await;
+    let removed = removed.map_err(unavailable)?;
     let members = members.entries.into_iter();
     let members: BTreeMap<_, _> = members.map(|(id, m)| (id, m.value.address)).collect();
     let answers = state.survey(members.keys().copied().collect(), table).await;
@@ -58,6 +67,7 @@ pub(crate) async fn survey(
         tables: gather(answers),
         members,
         live,
+        removed,
     })
 }
 
@@ -90,7 +100,12 @@ impl Survey {
             *largest = (*largest).max((replica.items, replica.bytes));
         }
         let first = replicas.first().map(|(_, replica)| replica);
-        let obstacle = table_of(id, None, replicas, &self.live).err();
+        let obstacle = if self.removed.contains_key(&id) {
+            format!("table {id} {DELETED}")
+        } else {
+            let judged = table_of(id, None, replicas, &self.live);
+            judged.err().map(|error| error.message).unwrap_or_default()
+        };
         QuarantinedTable {
             id: id.to_string(),
             name: first.map(|r| r.table_name.clone()).unwrap_or_default(),
@@ -99,7 +114,7 @@ impl Survey {
             items: shards.values().map(|(items, _)| items).sum(),
             bytes: shards.values().map(|(_, bytes)| bytes).sum(),
             nodes: nodes.into_values().collect(),
-            obstacle: obstacle.map(|error| error.message).unwrap_or_default(),
+            obstacle,
         }
     }
 }
@@ -161,6 +176,7 @@ pub(crate) fn table_of(
         id,
         name,
         state: TableState::Available,
+        never_available: false,
         replicas: placed.first().map_or(0, |shard| shard.nodes.len() as u32),
         created_millis: replicas
             .iter()

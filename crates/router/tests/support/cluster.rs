@@ -92,6 +92,8 @@ impl Cluster {
             id,
             address: address.clone(),
             zone: None,
+            tenure: None,
+            void_to: None,
         };
         registry::register_member(&*session, &member).await.unwrap();
         let live = LiveNodeRecord {

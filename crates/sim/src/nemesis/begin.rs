@@ -8,7 +8,7 @@ use super::coordinators::Coordinators;
 use super::deletion::Deletion;
 use super::hunt::Hunt;
 use super::{Kind, Nemesis, Undo, both_ways};
-use crate::cluster::{CLIENTS, Cluster, Death};
+use crate::cluster::{CLIENTS, Cluster, Command, Death};
 use crate::fabric::{HostId, Quality};
 use crate::host::Speed;
 use crate::probe::Tampering;
@@ -104,6 +104,10 @@ impl Nemesis {
                 let millis = self.dice.between(200, 6_000);
                 cluster.hide_table(millis)
             }
+            Kind::UndoTable => cluster.undo_table(),
+            Kind::KeepTable => cluster.command(Command::Keep, self.dice.number()),
+            Kind::DropTable => cluster.command(Command::Drop, self.dice.number()),
+            Kind::ForgetNode => cluster.command(Command::Forget, self.dice.number()),
             Kind::StopCoordination => {
                 let begun = changes(cluster, "outage", |cluster| cluster.ensemble.outage(true));
                 self.until(cluster, 500, 8_000, Undo::Servers);

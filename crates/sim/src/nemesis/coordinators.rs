@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use coordination::records::{LedgerRecord, decode_at};
+use coordination::records::{EntryRecord, decode_at};
 use coordination::tree::Node;
 use model::TransactionId;
 
@@ -52,13 +52,13 @@ impl Coordinators {
     }
 
     /// Entries that are new, or say something else than at the last look.
-    fn changed(&mut self, cluster: &Cluster) -> Vec<(TransactionId, LedgerRecord)> {
+    fn changed(&mut self, cluster: &Cluster) -> Vec<(TransactionId, EntryRecord)> {
         let tree = cluster.ensemble.tree();
         let entries = tree.iter().filter_map(|(path, znode)| {
             let node @ Node::Transaction(id) = Node::parse(path).ok()? else {
                 return None;
             };
-            let record = decode_at::<LedgerRecord>(&node, &znode.data).ok()?;
+            let record = decode_at::<EntryRecord>(&node, &znode.data).ok()?;
             Some((id, znode.stat.version, record))
         });
         let entries: Vec<_> = entries.collect();

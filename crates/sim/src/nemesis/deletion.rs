@@ -7,6 +7,9 @@
 //! nodes     hear  ──────────┤ cut off: hold the shards, elect leaders ────────────────────────────────┤ joined
 //! ```
 //!
+//! In half of the cases the controller and these nodes don't hear each other either, for a while. Then nobody can seal
+//! anything, and the deletion must wait until they do.
+//!
 //! The cut comes right after the creation: who hears of the deletion in time serves nothing any more.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +29,8 @@ const LOOK: u64 = 20_000;
 const TRIED: u64 = 2_500_000;
 /// A table that is not deleted by then will not be soon.
 const PATIENCE: u64 = 20_000_000;
+/// How long the controller does not hear the nodes: longer than it takes to seal and to destroy what can be.
+const APART: u64 = 12_000_000;
 
 /// See the [module](self).
 pub(super) struct Deletion {
@@ -41,6 +46,8 @@ pub(super) struct Deletion {
 struct Behind {
     table: TableId,
     hosts: BTreeSet<HostId>,
+    /// The nodes that the controller does not hear, and the controller.
+    apart: Vec<(HostId, HostId)>,
     until: u64,
     gone: bool,
 }
@@ -118,23 +125,38 @@ impl Deletion {
         for host in &hosts {
             cluster.ensemble.cut(u64::from(host.0), true);
         }
+        let controller = known.controller.and_then(|id| known.routers.get(&id));
+        let apart: Vec<_> = match controller {
+            Some(&controller) if dice.chance(0.5) => hosts
+                .iter()
+                .filter(|host| **host != router)
+                .flat_map(|host| [(*host, controller), (controller, *host)])
+                .collect(),
+            _ => Vec::new(),
+        };
+        for (from, to) in &apart {
+            cluster.fabric.cut(*from, *to, true);
+        }
+        let patience = if apart.is_empty() { PATIENCE } else { APART };
         self.behind = Some(Behind {
             table: table.id,
             hosts,
-            until: cluster.now_micros() + PATIENCE,
+            apart,
+            until: cluster.now_micros() + patience,
             gone: false,
         });
     }
 
     /// Joins who is cut off.
     pub(super) fn end(&mut self, cluster: &Cluster) {
-        for host in self
-            .behind
-            .take()
-            .into_iter()
-            .flat_map(|behind| behind.hosts)
-        {
+        let Some(behind) = self.behind.take() else {
+            return;
+        };
+        for host in behind.hosts {
             cluster.ensemble.cut(u64::from(host.0), false);
+        }
+        for (from, to) in behind.apart {
+            cluster.fabric.cut(from, to, false);
         }
     }
 }

@@ -105,6 +105,15 @@ kinds! {
     /// The table that all clients work on is not listed in the coordination store for some seconds, as if that
     /// had been restored from an old backup.
     HideTable = "table not listed",
+    /// The record of the table that all clients work on is what it was when the table was being created, as in an old
+    /// backup, and the creation is undone. Later an operator lists the table again, as `keep-quarantined` does.
+    UndoTable = "creation undone",
+    /// The table that all clients work on is lost from the coordination store, and an operator keeps it.
+    KeepTable = "table lost and kept",
+    /// A table of an operator's own is lost, and dropped.
+    DropTable = "table lost and dropped",
+    /// An operator forgets a node, or tries to.
+    ForgetNode = "node forgotten",
     /// The coordination store has no majority.
     StopCoordination = "coordination stopped",
     /// Requests to the coordination store, and their answers, get lost, writes land late, sessions end,

@@ -88,7 +88,7 @@ impl Worker {
             self.compare_answers(token, &answer, &again);
             answer = settled(answer, again);
         }
-        let ended = answer.as_ref().map(|()| ()).map_err(Clone::clone);
+        let ended = answer.clone();
         let versions = Vec::new();
         self.wrote(record, answer.map(|()| Response::TransactPut { versions }));
         ended

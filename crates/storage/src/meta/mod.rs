@@ -88,6 +88,11 @@ impl ShardMeta {
         }
     }
 
+    /// Whether a client's write was ever applied, be it a delete of what was not there.
+    pub fn was_written(&self) -> bool {
+        self.last_lsn > Lsn::default() || self.max_delete_timestamp > Timestamp::ZERO
+    }
+
     /// Keeps `items`, `bytes` and `content` in step with one change: the item under `key` was `old` and becomes `new`,
     /// where `None` stands for absent. `key` is the [`crate::keys::item_part`] of the stored key, `old` and `new`
     /// are encoded items.
@@ -148,6 +153,9 @@ pub struct ReplicaRecord {
     pub hashes: (u64, u64),
     /// When the replica was made, milliseconds since the Unix epoch by the node's clock.
     pub created_millis: u64,
+    /// The node has seen the table `available` since. Clients may have used it then, whatever a coordination store that was
+    /// restored from an older backup says.
+    pub was_available: bool,
 }
 
 /// The identities of the writes and transactions that ended with one Raft entry, and how, so that what is sent
@@ -188,7 +196,7 @@ macro_rules! record {
 }
 
 record!(ShardMeta, "shard", 2);
-record!(ReplicaRecord, "replica", 2);
+record!(ReplicaRecord, "replica", 3);
 record!(RequestBlock, "request", 2);
 record!(PreparedRecord, "prepared transaction", 1);
 

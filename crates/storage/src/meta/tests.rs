@@ -31,6 +31,7 @@ fn replica() -> ReplicaRecord {
         table_shards: 4,
         hashes: (5, 6),
         created_millis: 2,
+        was_available: true,
     }
 }
 
@@ -88,7 +89,7 @@ fn the_formats_are_pinned_because_they_are_on_disk() {
     );
     assert_eq!(
         replica().encode().as_ref(),
-        [2, 2, 1, 1, 3, b'a', b'b', b'c', 4, 5, 6, 2]
+        [3, 2, 1, 1, 3, b'a', b'b', b'c', 4, 5, 6, 2, 1]
     );
     let blocks = [
         &[2, 6][..],
@@ -104,6 +105,27 @@ fn the_formats_are_pinned_because_they_are_on_disk() {
         prepared().encode().as_ref(),
         [1, 1, 1, 1, b'a', 0, 2, 2, 1, b'a', 0, 3, 1, b'b', 0]
     );
+}
+
+#[test]
+fn a_write_of_a_client_leaves_a_trace_even_if_nothing_is_left_of_it() {
+    let mut meta = ShardMeta::new(vec![NodeId(1)]);
+    meta.applied_index = 7;
+    meta.clock_millis = 9;
+    meta.sealed = true;
+    assert!(
+        !meta.was_written(),
+        "leaders, checkpoints and seals are none"
+    );
+    let put = ShardMeta {
+        last_lsn: Lsn(1),
+        ..meta.clone()
+    };
+    let delete = ShardMeta {
+        max_delete_timestamp: Timestamp(1),
+        ..meta
+    };
+    assert!(put.was_written() && delete.was_written());
 }
 
 #[test]

@@ -327,31 +327,47 @@ fn a_flipped_bit_in_a_journal_is_never_served() {
     }
 }
 
+/// The tables of a store that have more in them than what describes them.
+fn large_tables(store: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for space in std::fs::read_dir(store.join("keyspaces")).unwrap() {
+        for table in std::fs::read_dir(space.unwrap().path().join("tables")).unwrap() {
+            let table = table.unwrap();
+            if table
+                .metadata()
+                .is_ok_and(|metadata| metadata.len() > 20_000)
+            {
+                found.push(table.path());
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn a_flipped_bit_in_a_table_is_damage_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let store = FjallStore::open(dir.path(), &FjallOptions::small()).unwrap();
     let key = |n: u32| format!("key {n:05}");
-    for n in 0..2_000 {
-        store.write(put(key(n), vec![9; 200])).unwrap();
+    // Tables are written in the background, whenever the machine gets round to it.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut keys = 0;
+    while large_tables(dir.path()).is_empty() {
+        assert!(Instant::now() < deadline, "nothing is written to a table");
+        for n in keys..keys + 1_000 {
+            store.write(put(key(n), vec![9; 200])).unwrap();
+        }
+        keys += 1_000;
     }
     drop(store);
-    let mut tables = 0;
-    for space in std::fs::read_dir(dir.path().join("keyspaces")).unwrap() {
-        for table in std::fs::read_dir(space.unwrap().path().join("tables")).unwrap() {
-            let path = table.unwrap().path();
-            let len = std::fs::metadata(&path).unwrap().len();
-            let file = OpenOptions::new().write(true).open(path).unwrap();
-            // In the middle of a table are data blocks.
-            if len > 20_000 {
-                tables += 1;
-                file.write_all_at(&[0xa5; 16], len / 2).unwrap();
-            }
-        }
+    for table in large_tables(dir.path()) {
+        let len = std::fs::metadata(&table).unwrap().len();
+        let file = OpenOptions::new().write(true).open(table).unwrap();
+        // In the middle of a table are data blocks.
+        file.write_all_at(&[0xa5; 16], len / 2).unwrap();
     }
-    assert!(tables > 0, "nothing was written to a table");
     let store = FjallStore::open(dir.path(), &FjallOptions::small()).unwrap();
-    let read: Vec<_> = (0..2_000).map(|n| store.get(key(n).as_bytes())).collect();
+    let read: Vec<_> = (0..keys).map(|n| store.get(key(n).as_bytes())).collect();
     let damaged = read
         .iter()
         .filter(|r| matches!(r, Err(StoreError::Damaged(_))))

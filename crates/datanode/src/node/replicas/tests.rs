@@ -62,6 +62,7 @@ fn listed() -> Wanted {
         id: TABLE,
         name: "people".parse().unwrap(),
         state: TableState::Creating,
+        never_available: false,
         replicas: 3,
         created_millis: 0,
         shards: ranges
@@ -97,4 +98,65 @@ async fn what_could_not_be_made_durable_is_not_confirmed_as_destroyed() {
     assert!(destroyed.is_err(), "the store is out of service");
     assert_eq!(replicas.of_table(TABLE).len(), 1);
     replicas.hands.shell.stop();
+}
+
+/// Whether clients may have used the table, as far as the replicas of this node show.
+async fn used(replicas: &Replicas) -> bool {
+    let used = replicas.used([TABLE].into()).await.unwrap();
+    used.contains(&TABLE)
+}
+
+async fn keep(replicas: &mut Replicas, wanted: &Wanted) {
+    let plan = plan(OWN, wanted, &replicas.standings());
+    replicas.carry_out(&plan, &wanted.tables).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_that_was_seen_available_was_used_also_after_a_restart() {
+    let store = MemoryStore::new();
+    let mut replicas = replicas(&store);
+    let mut listed = listed();
+    keep(&mut replicas, &listed).await;
+    assert!(!used(&replicas).await);
+    for table in listed.tables.values_mut() {
+        table.state = TableState::Available;
+    }
+    keep(&mut replicas, &listed).await;
+    assert!(used(&replicas).await);
+    let key = Key::Replica(ShardId {
+        table: TABLE,
+        index: 0,
+    });
+    let record = store.get(&key.encode()).unwrap().unwrap();
+    assert!(ReplicaRecord::decode(&record).unwrap().was_available);
+    replicas.hands.shell.stop();
+}
+
+/// The node was cut off from the coordination store when the table became available, and served it all the same.
+#[tokio::test]
+async fn a_table_that_was_written_to_was_used() {
+    let store = MemoryStore::new();
+    let mut replicas = replicas(&store);
+    keep(&mut replicas, &listed()).await;
+    let shard = ShardId {
+        table: TABLE,
+        index: 0,
+    };
+    let (generation, mut meta) = load_meta(&*store.view(), shard).unwrap().unwrap();
+    meta.max_delete_timestamp = model::Timestamp(1);
+    let mut batch = Batch::new();
+    batch.put(Key::Meta { shard, generation }.encode(), meta.encode());
+    store.write(batch).unwrap();
+    assert!(used(&replicas).await);
+    replicas.hands.shell.stop();
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn the_mutants_are_noticed() {
+    use mutants::{Mutant, is_noticed};
+    assert!(is_noticed(
+        Mutant::UndoDestroysData,
+        a_table_that_was_written_to_was_used
+    ));
 }

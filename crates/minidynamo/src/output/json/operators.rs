@@ -125,11 +125,13 @@ pub fn dropped(table: &str, done: &v1::DropQuarantinedResponse) -> String {
         table_id: &'a str,
         destroyed: &'a [String],
         waiting: &'a [String],
+        forgotten: &'a [String],
     }
     render(&Document {
         table_id: table,
         destroyed: &done.destroyed,
         waiting: &done.waiting,
+        forgotten: &done.forgotten,
     })
 }
 
@@ -174,10 +176,11 @@ mod tests {
         let done = v1::DropQuarantinedResponse {
             destroyed: vec!["1".to_owned()],
             waiting: vec![],
+            forgotten: vec![],
         };
         assert_eq!(
             dropped("ab", &done),
-            r#"{"table_id":"ab","destroyed":["1"],"waiting":[]}"#
+            r#"{"table_id":"ab","destroyed":["1"],"waiting":[],"forgotten":[]}"#
         );
         assert_eq!(
             forgotten("1", &v1::ForgetNodeResponse::default()),
