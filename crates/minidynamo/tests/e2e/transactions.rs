@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::Reason;
 use client::{Client, Condition, Consistency, Item, TransactItem};
 use coordination::tree::Node;
-use coordination::{Coordination, SharedCoordination};
+use coordination::SharedCoordination;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
@@ -342,6 +342,7 @@ mod requests {
     //! What is refused, and with which words.
 
     use super::*;
+    use crate::support::Shards;
     use api::Error;
 
     async fn cluster() -> (Cluster, Client) {
@@ -516,7 +517,6 @@ mod requests {
     async fn without_zookeeper_transactions_over_shards_wait_and_those_in_one_shard_go_on() {
         let (mut cluster, client) = cluster().await;
         let described = cluster.tables(0).describe("people", false).await.unwrap();
-        use crate::support::Shards;
         let shards = described.all();
         let in_one = [0, 1].map(|n| described.key_in(shards[0], n));
         let over_two = [
