@@ -87,6 +87,9 @@ pub struct Timing {
 pub struct TransactionTiming {
     /// A transaction with a ledger entry whose caller gives it less time than this is not begun.
     pub least: Duration,
+    /// For the shards to prepare, whatever time the caller gives: less than `undecided_after`, when the transaction is
+    /// cancelled by others. Of a shorter time a part is kept for the decision.
+    pub prepare_timeout: Duration,
     /// For a shard to apply a decision or to answer an inquiry, before that counts as failed.
     pub decide_timeout: Duration,
     /// Between attempts to reach a shard or the ledger after the decision: at first, and at the most.
@@ -118,6 +121,7 @@ impl Default for TransactionTiming {
         let millis = Duration::from_millis;
         Self {
             least: millis(100),
+            prepare_timeout: millis(4000),
             decide_timeout: millis(2000),
             backoff: (millis(20), millis(1000)),
             read_pause: (millis(5), millis(200)),

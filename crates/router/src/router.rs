@@ -125,8 +125,8 @@ impl RouterService {
         ready.map(drop).map_err(|_| Stopped)
     }
 
-    /// Takes no more requests, finishes those in flight as long as [`Timing::shutdown_grace`] allows, resigns as
-    /// controller and ends the session.
+    /// Takes no more requests, finishes those in flight as long as [`Timing::shutdown_grace`] allows, waits a little for
+    /// transactions that are decided to be applied, resigns as controller and ends the session.
     ///
     /// [`Timing::shutdown_grace`]: crate::Timing::shutdown_grace
     pub async fn shutdown(mut self) {
@@ -138,6 +138,12 @@ impl RouterService {
             Ok(Ok(Err(error))) => warn!(%error, "the server has ended with an error"),
             Ok(Err(error)) => warn!(%error, "the server's task has failed"),
             Err(_) => warn!("some requests in flight were not finished in time"),
+        }
+        // What callers were told is unknown is known a moment later, mostly. What is not is for others to finish.
+        let patience = self.state.options.timing.transactions.decide_timeout;
+        let drained = self.state.transactions.drained();
+        if tokio::time::timeout(patience, drained).await.is_err() {
+            warn!("some transactions are left to other routers");
         }
         self.stop_session.cancel();
         if tokio::time::timeout(session::CLOSE_TIMEOUT, &mut self.session)

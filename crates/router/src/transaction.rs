@@ -80,4 +80,10 @@ impl Transactions {
             tokens: Mutex::default(),
         }
     }
+
+    /// Resolves when no transaction is in this router's hands.
+    pub(crate) async fn drained(&self) {
+        // Never closed.
+        let _all = self.room.acquire_many(MAX_COORDINATED as u32).await;
+    }
 }

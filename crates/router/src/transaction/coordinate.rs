@@ -217,7 +217,8 @@ impl Driver {
         drop(clock);
         let now = Instant::now();
         let left = work.deadline.saturating_duration_since(now);
-        self.prepare_until = now + left.mul_f64(0.7);
+        let most = state.options.timing.transactions.prepare_timeout;
+        self.prepare_until = now + left.mul_f64(0.7).min(most);
     }
 
     /// The entry, as it is made.
