@@ -527,7 +527,7 @@ fn calm() -> Scenario {
 
 /// The scenario that a seed stands for: most of them are `everything`.
 pub fn of_seed(seed: u64) -> Scenario {
-    const ORDER: [&str; 20] = [
+    const ORDER: [&str; 24] = [
         "everything",
         "elections",
         "compaction",
@@ -548,6 +548,10 @@ pub fn of_seed(seed: u64) -> Scenario {
         "figure-8",
         "stale-leaders",
         "old-backup",
+        "transactions",
+        "bank",
+        "operators",
+        "transactions",
     ];
     let name = ORDER[(seed % ORDER.len() as u64) as usize];
     named(name).unwrap_or_else(everything)
