@@ -392,6 +392,23 @@ async fn the_tombstones_of_an_undone_creation_say_so_until_it_is_dropped_on_purp
         );
         let refused = restore(&deleting[0]).await;
         assert_eq!(refused, Restoration::Removed(both.clone()));
+
+        // Nobody waits for a node that was forgotten, and what others have of an undone creation may still be kept.
+        let undone_again = created(store, &table(9, "table-9")).await;
+        let set = set_table_state(store, &undone_again, TableState::Deleting).await;
+        let undone_again = set.unwrap();
+        remove_table(store, &undone_again, &both, &none)
+            .await
+            .unwrap();
+        confirm_destroyed(store, TableId(9), NodeId(2))
+            .await
+            .unwrap();
+        forget_node(store, NodeId(3)).await.unwrap();
+        let found = read_tombstones(store).await.unwrap();
+        sweep_tombstones(store, &found).await.unwrap();
+        let version = read_cluster(store).await.unwrap().unwrap().version;
+        let kept = restore_table(store, &undone_again.value, version).await;
+        assert_eq!(kept, Ok(Restoration::Restored));
     })
     .await;
 }
@@ -405,7 +422,8 @@ async fn a_removed_table_that_forgotten_nodes_could_bring_back_is_not_restored()
         }
         // One is forgotten before the table is removed, one after that, and one confirms in between.
         let created = created(store, &table(7, "people")).await;
-        let doomed = set_table_state(store, &created, TableState::Deleting).await;
+        let available = set_table_state(store, &created, TableState::Available).await;
+        let doomed = set_table_state(store, &available.unwrap(), TableState::Deleting).await;
         let doomed = doomed.unwrap();
         assert!(forget_node(store, NodeId(1)).await.unwrap().member);
         let all = [NodeId(1), NodeId(2), NodeId(3)].into();

@@ -7,7 +7,7 @@ use model::{NodeId, TableId};
 use super::Error;
 use super::attempts::Attempts;
 use super::quarantine::absent;
-use super::reading::{Versioned, read, read_tombstones};
+use super::reading::{Versioned, is_undone, read, read_tombstones};
 use crate::records::{DeletedRecord, LiveNodeRecord, Record as _, decode_at};
 use crate::tree::Node;
 use crate::{ANY_VERSION, Coordination, Operation};
@@ -32,7 +32,7 @@ pub struct Forgotten {
 ///
 /// A node that comes back all the same registers again. It finds no tombstones, so what it has of tables that
 /// were removed is quarantined, not destroyed. In `/deleted/<table>` it is noted that it may have some, so that such a
-/// table is not listed again.
+/// table is not listed again; not so of a table whose creation was undone, which may be.
 pub async fn forget_node(store: &dyn Coordination, node: NodeId) -> Result<Forgotten, Error> {
     let mut attempts = Attempts::new();
     let mut forgotten = Forgotten::default();
@@ -58,7 +58,8 @@ pub async fn forget_node(store: &dyn Coordination, node: NodeId) -> Result<Forgo
 struct Trace {
     /// The version of the member's record, which need not be readable.
     member: Option<i32>,
-    /// The removed tables with a tombstone of this node, and their records, if they can be read.
+    /// The removed tables with a tombstone of this node, and their records, if they can be read and the node is to be noted
+    /// there: it is not if what it has of the table would not be destroyed either.
     tombstones: Vec<(TableId, Option<Versioned<DeletedRecord>>)>,
 }
 
@@ -80,7 +81,12 @@ async fn trace(store: &dyn Coordination, node: NodeId) -> Result<Trace, Error> {
     let ours = tombstones.filter(|(_, nodes)| nodes.contains(&node));
     let mut tombstones = Vec::new();
     for (table, _) in ours {
-        match read(store, &Node::Tombstones(table)).await {
+        let record = match is_undone(store, table, node).await {
+            Ok(true) => Ok(None),
+            Ok(false) => read(store, &Node::Tombstones(table)).await,
+            Err(error) => Err(error),
+        };
+        match record {
             Ok(record) => tombstones.push((table, record)),
             Err(Error::Record(_)) => tombstones.push((table, None)),
             Err(error) => return Err(error),

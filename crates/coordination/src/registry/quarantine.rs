@@ -17,7 +17,7 @@ use model::{NodeId, Table, TableId, TableName};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{is_undone, read, read_cluster, read_table, table_of, tombstones};
+use super::reading::{read, read_cluster, read_table, table_of, tombstones};
 use super::removal::members_of;
 use crate::records::{DeletedRecord, NameRecord, Record as _, TombstoneRecord};
 use crate::tree::Node;
@@ -98,21 +98,9 @@ async fn obstacle(
             Restoration::Listed
         }));
     }
-    if store
-        .get(&Node::Tombstones(table.id).path())
-        .await?
-        .is_some()
-    {
-        let nodes = tombstones(store, table.id).await?;
-        let mut undone = !nodes.is_empty();
-        for &node in &nodes {
-            undone &= is_undone(store, table.id, node).await?;
-        }
-        return Ok(Some(if undone {
-            Restoration::Undone(nodes)
-        } else {
-            Restoration::Removed(nodes)
-        }));
+    let parent = Node::Tombstones(table.id).path();
+    if store.get(&parent).await?.is_some() {
+        return removal_of(store, table.id).await;
     }
     if let Some(owner) = table_of(store, &table.name).await? {
         return Ok(Some(Restoration::NameTaken(owner)));
@@ -120,6 +108,29 @@ async fn obstacle(
     let cluster = read_cluster(store).await?.ok_or_else(no_cluster)?;
     let moved = cluster.version != cluster_version;
     Ok(moved.then_some(Restoration::ClusterMoved))
+}
+
+/// What is said of a removed table that is not gone everywhere: [`Restoration::Removed`] or [`Restoration::Undone`]. `None`: the
+/// tombstones that there were have just gone, so look again.
+pub async fn removal_of(
+    store: &dyn Coordination,
+    table: TableId,
+) -> Result<Option<Restoration>, Error> {
+    let listed = tombstones(store, table).await?;
+    let (mut nodes, mut undone) = (BTreeSet::new(), true);
+    for &node in &listed {
+        let path = Node::Tombstone(table, node);
+        // One that was confirmed since says nothing about the others.
+        if let Some(found) = read::<TombstoneRecord>(store, &path).await? {
+            nodes.insert(node);
+            undone &= found.value.never_available;
+        }
+    }
+    Ok(match (nodes.is_empty(), undone) {
+        (true, _) if !listed.is_empty() => None,
+        (false, true) => Some(Restoration::Undone(nodes)),
+        (_, _) => Some(Restoration::Removed(nodes)),
+    })
 }
 
 /// Writes tombstones for a table that is not listed, so that these nodes destroy what they have of it and
@@ -176,7 +187,8 @@ async fn condemnation(
 }
 
 /// The tombstones, with this record, of those `nodes` that are `members`, and a check that they are members still: a tombstone
-/// for one that was forgotten would stay for ever. The others are noted in the parent's record.
+/// for one that was forgotten would stay for ever. The others are noted in the parent's record, unless the table was never
+/// available: what they may have of it would not be destroyed either.
 pub(super) async fn new_tombstones(
     store: &dyn Coordination,
     table: TableId,
@@ -186,8 +198,11 @@ pub(super) async fn new_tombstones(
     nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<Operation>, Error> {
     let mut operations = Vec::new();
-    let forgotten = nodes - members;
-    if nodes.is_empty() {
+    let mut forgotten = nodes - members;
+    if record.never_available {
+        forgotten.clear();
+    }
+    if members.is_empty() && forgotten.is_empty() {
         return Ok(operations);
     }
     operations.extend(parent_of_tombstones(store, table, name, forgotten).await?);

@@ -34,7 +34,7 @@ pub struct ReplicaStatus {
     pub no_quorum: bool,
     /// Why it has stopped, or what is wrong although it goes on.
     pub detail: String,
-    /// It is quarantined, and [what its log has beyond its state](has_seal_to_apply) seals it.
+    /// It is quarantined, and what its log has beyond its state seals it.
     pub seal_in_log: bool,
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use api::Reason;
 use client::{Client, Condition, Consistency, Item, TransactItem};
-use coordination::tree::Node;
 use coordination::SharedCoordination;
+use coordination::tree::Node;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::internal::QuarantinedReplica;
 use api::v1::{QuarantinedNode, QuarantinedTable};
 use api::{Error, Reason};
-use coordination::registry;
+use coordination::registry::{self, Restoration};
 use model::{HashRange, NodeId, Shard, Table, TableId, TableName, TableState, limits};
 
 use crate::directory::{read, unavailable};
@@ -41,7 +41,7 @@ pub(crate) struct Survey {
     pub(crate) live: BTreeSet<NodeId>,
     /// Those that did not answer.
     pub(crate) silent: BTreeSet<NodeId>,
-    /// Tables that were removed, and not everywhere yet, with the nodes that have still to destroy what they have.
+    /// Tables that were removed on purpose, and not everywhere yet, with the nodes that have still to destroy what they have.
     pub(crate) removed: BTreeMap<TableId, BTreeSet<NodeId>>,
 }
 
@@ -56,17 +56,27 @@ pub(crate) async fn survey(
     let members = registry::read_members(store).await.map_err(unavailable)?;
     let live = registry::read_live_nodes(store).await;
     let live = live.map_err(unavailable)?.entries.into_keys().collect();
-    let removed = registry::read_tombstones(store).await;
-    let removed = removed.map_err(unavailable)?;
     let members = members.entries.into_iter();
     let members: BTreeMap<_, _> = members.map(|(id, m)| (id, m.value.address)).collect();
     let answers = state.survey(members.keys().copied().collect(), table).await;
     let silent = answers.iter().filter(|(_, answer)| answer.is_err());
+    let silent = silent.map(|(node, _)| *node).collect();
+    let tables = gather(answers);
+    let tombstones = registry::read_tombstones(store).await;
+    let tombstones = tombstones.map_err(unavailable)?;
+    let mut removed = BTreeMap::new();
+    for &table in tombstones.keys().filter(|table| tables.contains_key(table)) {
+        let removal = registry::removal_of(store, table).await;
+        // What was undone may be kept once its nodes have told what they have of it.
+        if let Some(Restoration::Removed(nodes)) = removal.map_err(unavailable)? {
+            removed.insert(table, nodes);
+        }
+    }
     Ok(Survey {
-        silent: silent.map(|(node, _)| *node).collect(),
-        tables: gather(answers),
+        tables,
         members,
         live,
+        silent,
         removed,
     })
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coordination::Operation;
-use coordination::registry::{self, list_transactions, read_transactions, sweep_tokens};
+use coordination::registry::{
+    self, list_tokens, list_transactions, read_transactions, sweep_tokens,
+};
+use coordination::tree::Node;
 use futures::stream::{self, StreamExt as _};
 use model::TransactionId;
 use tokio::time::{Instant, sleep};
@@ -33,10 +36,35 @@ pub(crate) async fn run(state: &Arc<State>, session: &Arc<Session>, fence: Optio
 async fn entries(state: &Arc<State>, session: &Arc<Session>) {
     let mut seen = BTreeMap::new();
     loop {
-        if let Err(error) = sweep_entries(state, session, &mut seen).await {
-            debug!(%error, "the ledger can't be swept");
+        match sweep_entries(state, session, &mut seen).await {
+            Ok(()) if seen.is_empty() => {
+                let look = list_transactions(&*session.store);
+                news(session, &Node::Transactions, look).await;
+            }
+            Ok(()) => {}
+            Err(error) => debug!(%error, "the ledger can't be swept"),
         }
         sleep(state.options.timing.transactions.sweep_interval).await;
+    }
+}
+
+/// Returns when something has been made below a parent of which nothing was left, or when that can't be watched. So a cluster
+/// without transactions reads nothing, and of one that has them nobody is told of each.
+async fn news<Found: IntoIterator>(
+    session: &Session,
+    parent: &Node,
+    look: impl Future<Output = Result<Found, registry::Error>>,
+) {
+    let Ok(mut watch) = session.store.watch(&parent.path()).await else {
+        return;
+    };
+    // Else something came before the watch.
+    if look
+        .await
+        .is_ok_and(|found| found.into_iter().next().is_none())
+    {
+        // An error is the end of the session, which others see as well.
+        let _ = watch.changed().await;
     }
 }
 
@@ -111,6 +139,10 @@ async fn tokens(state: &State, session: &Session, fence: &[Operation]) {
     loop {
         let now = state.now_millis();
         match sweep_tokens(&*session.store, fence, now).await {
+            Ok(0) => {
+                let look = list_tokens(&*session.store);
+                news(session, &Node::Tokens, look).await;
+            }
             Ok(left) => debug!(left, "tokens are swept"),
             Err(error) => debug!(%error, "tokens can't be swept"),
         }
