@@ -63,7 +63,10 @@ async fn a_data_directory_of_another_cluster_is_refused() {
     let mut cluster = cluster_with_data().await;
     cluster.nodes[0].kill();
     let directory = cluster.data_dir(0);
+    // Where nobody has made one, it would wait: a store that has lost our cluster may be restored.
     let other = cluster.zookeeper.connect_string("other");
+    let router = cluster.add_router_at(&other, &[]);
+    cluster.routers[router].start().await;
     let output = datanode(&other, directory.to_str().unwrap(), &[]).await;
     did_not_start(&output, 1, &["cluster"]);
     cluster.start_all().await;
