@@ -64,20 +64,20 @@ fn the_same_seed_gives_the_same_trace() {
 /// `sim --mutant MUTANT --scenario SCENARIO --seeds 20 --keep-going` finds other seeds.
 #[rustfmt::skip] // A row a line.
 const CAUGHT: &[(&str, &str, &str, &str)] = &[
-    ("vote-before-sync", "acknowledged-is-durable", "disks", "8"),
+    ("vote-before-sync", "acknowledged-is-durable", "disks", "3"),
     ("vote-twice", "one-vote-per-term", "elections", "1"),
     ("commit-without-majority", "leader-completeness", "elections", "1"),
     ("previous-term-unchecked", "log-matching", "compaction", "2"),
     ("retry-applied-twice", "versions", "elections", "1"),
     ("router-denies", "eventual-reads", "elections", "1"),
-    ("checksum-skipped", "state-machine-safety", "compaction", "14"),
+    ("checksum-skipped", "log-matching", "compaction", "1"),
     ("applied-index-apart", "applied-with-data", "compaction", "4"),
     ("old-generation-read", "linearizability", "compaction", "1"),
     ("snapshot-forgets-requests", "replicas-equal", "compaction", "2"),
-    ("delete-answered-early", "tables-as-confirmed", "tables", "1"),
+    ("delete-answered-early", "tables-as-confirmed", "tables", "2"),
     ("tombstones-forgotten", "no-orphans", "tables", "2"),
-    ("creation-unfenced", "deletion-is-final", "churn", "1"),
-    ("seal-given-up", "tables-as-confirmed", "churn", "5"),
+    ("creation-unfenced", "deletion-is-final", "churn", "5"),
+    ("seal-given-up", "tables-as-confirmed", "churn", "2"),
     ("undo-destroys-data", "serves-again", "old-backup", "2"),
 ];
 
@@ -134,7 +134,7 @@ const REGRESSIONS: &[(&str, &str, &str)] = &[
 #[test]
 fn a_violation_is_shown_with_its_seed_its_history_and_the_command_that_repeats_it() {
     let run = |more: &[&str]| {
-        let all = ["--seeds", "3", "--from", "9", "--scenario", "stale-leaders"];
+        let all = ["--seeds", "3", "--from", "6", "--scenario", "stale-leaders"];
         sim(&[&all[..], more].concat())
     };
     let output = run(&["--mutant", "read-without-round"]);
@@ -149,7 +149,7 @@ fn a_violation_is_shown_with_its_seed_its_history_and_the_command_that_repeats_i
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let summary = said.lines().last().unwrap();
-    assert!(summary.starts_with("3 seeds from 9"), "{summary}");
+    assert!(summary.starts_with("3 seeds from 6"), "{summary}");
     assert!(summary.contains(" 0 failures"), "{summary}");
 }
 
