@@ -180,6 +180,10 @@ impl Coordination for Joined {
         self.store.get(path).await
     }
 
+    async fn get_all(&self, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+        self.store.get_all(paths).await
+    }
+
     async fn children(&self, path: &Path) -> Result<Option<Vec<String>>, Error> {
         self.store.children(path).await
     }

@@ -54,8 +54,9 @@ pub use ledger::{
 pub use nodes::{change_member, read_member, register_live_node, register_member};
 pub use quarantine::{Restoration, condemn_table, removal_of, restore_table};
 pub use reading::{
-    Listing, Versioned, find_table, is_undone, read_cluster, read_live_nodes, read_members,
-    read_routers, read_table, read_tables, read_tombstones, tombstones_of,
+    Found, Listing, Versioned, find_table, is_undone, read_cluster, read_each_table,
+    read_live_nodes, read_members, read_routers, read_table, read_tables, read_tombstones,
+    tombstones_of,
 };
 pub use removal::{confirm_destroyed, remove_table, sweep_tombstones};
 pub use routers::register_router;

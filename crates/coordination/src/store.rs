@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::try_join_all;
 use model::limits::MAX_ZNODE_BYTES;
 use tokio::sync::watch;
 
@@ -19,6 +20,9 @@ pub type Path = str;
 /// whatever stands at its path. Use it only where that can't hurt, because the path is never used again
 /// (it contains a random id) or because the same `multi` checks something else.
 pub const ANY_VERSION: i32 = -1;
+
+/// Reads in flight at the same time, where each is one of its own.
+const PARALLEL_READS: usize = 64;
 
 /// What the store knows about a znode besides its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +269,16 @@ impl SessionState {
 pub trait Coordination: Send + Sync + 'static {
     /// Reads a znode. `None`: there is none.
     async fn get(&self, path: &Path) -> Result<Option<Znode>, Error>;
+
+    /// Reads many znodes, in this order; each is a state of its own, as with [`get`](Self::get). A store for which that is less
+    /// work than asking for one after the other brings its own.
+    async fn get_all(&self, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+        let mut znodes = Vec::with_capacity(paths.len());
+        for some in paths.chunks(PARALLEL_READS) {
+            znodes.extend(try_join_all(some.iter().map(|path| self.get(path))).await?);
+        }
+        Ok(znodes)
+    }
 
     /// The names of a znode's children, sorted. `None`: there is no such znode.
     async fn children(&self, path: &Path) -> Result<Option<Vec<String>>, Error>;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -49,6 +50,7 @@ mod diagnosis;
 mod errors;
 mod multi;
 mod options;
+mod reading;
 mod session;
 mod tls;
 mod traffic;
@@ -187,13 +189,19 @@ impl Coordination for ZooKeeper {
         path::validate(path)?;
         let call = |client: zk::Client| async move { client.get_data(path).await };
         match self.inner.read(path, call).await {
-            Ok((data, stat)) => Ok(Some(Znode {
-                data: data.into(),
-                stat: multi::stat(&stat),
-            })),
+            Ok((data, stat)) => Ok(Some(reading::znode(data, &stat))),
             Err(Error::NoNode { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn get_all(&self, paths: &[String]) -> Result<Vec<Option<Znode>>, Error> {
+        paths.iter().try_for_each(|path| path::validate(path))?;
+        let some = paths.chunks(reading::AT_ONCE);
+        let requests: Vec<_> = some.map(|paths| self.inner.read_together(paths)).collect();
+        let requests = stream::iter(requests).buffered(reading::IN_FLIGHT);
+        let read: Vec<_> = requests.try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     async fn children(&self, path: &Path) -> Result<Option<Vec<String>>, Error> {

@@ -11,6 +11,7 @@ use crate::{ANY_VERSION, CreateMode, Error, Operation, Outcome};
 
 list! {
     an_absent_znode_reads_as_none,
+    many_znodes_are_read_in_the_order_that_was_asked_for,
     a_znode_is_created_set_and_deleted_by_version,
     a_write_that_expects_another_version_is_refused_and_changes_nothing,
     any_version_matches_whatever_is_there,
@@ -38,6 +39,29 @@ async fn an_absent_znode_reads_as_none(store: Store) {
     assert_eq!(session.get("/a").await, Ok(None));
     assert_eq!(session.children("/a").await, Ok(None));
     assert_eq!(session.children("/").await, Ok(Some(vec![])));
+}
+
+async fn many_znodes_are_read_in_the_order_that_was_asked_for(store: Store) {
+    let session = store.session().await;
+    assert_eq!(session.get_all(&[]).await.unwrap(), vec![]);
+    // More than one request's worth, every third of them missing.
+    let there = |number: usize| !number.is_multiple_of(3);
+    let paths: Vec<String> = (0..300).map(|number| format!("/a{number}")).collect();
+    for (number, path) in paths.iter().enumerate() {
+        if there(number) {
+            let data = number.to_string().into();
+            session.create(path, data, PERSISTENT).await.unwrap();
+        }
+    }
+    session.set("/a1", "new".into(), 0).await.unwrap();
+    let read = session.get_all(&paths).await.unwrap();
+    assert_eq!(read.len(), paths.len());
+    for (number, (path, znode)) in paths.iter().zip(read).enumerate() {
+        assert_eq!(znode, session.get(path).await.unwrap(), "{path}");
+        assert_eq!(znode.is_some(), there(number), "{path}");
+    }
+    let invalid = ["/a1".to_owned(), "a".to_owned()];
+    assert!(session.get_all(&invalid).await.is_err());
 }
 
 async fn a_znode_is_created_set_and_deleted_by_version(store: Store) {

@@ -21,7 +21,7 @@ use model::{Decision, Timestamp, TransactionId};
 
 use super::Error;
 use super::attempts::Attempts;
-use super::reading::{Versioned, children, read};
+use super::reading::{Versioned, children, read, read_each};
 use crate::records::{EntryRecord, EntryState, Record as _, TokenRecord};
 use crate::tree::{Node, TRANSACTION_BUCKETS, TokenHash};
 use crate::{ANY_VERSION, Coordination, CreateMode, Operation, path};
@@ -273,18 +273,13 @@ pub async fn read_transactions(
     store: &dyn Coordination,
     ids: BTreeSet<TransactionId>,
 ) -> Result<Vec<(TransactionId, Versioned<EntryRecord>)>, Error> {
-    let reads = stream::iter(ids)
-        .map(|id| async move { (id, read_transaction(store, id).await) })
-        .buffered(PARALLEL_READS);
-    let reads: Vec<_> = reads.collect().await;
+    let nodes: Vec<Node> = ids.iter().copied().map(Node::Transaction).collect();
+    let found = read_each(store, &nodes).await?;
     let mut entries = Vec::new();
-    for (id, result) in reads {
-        match result {
+    for (id, entry) in ids.into_iter().zip(found) {
+        match entry {
             Ok(entry) => entries.extend(entry.map(|entry| (id, entry))),
-            Err(Error::Record(error)) => {
-                tracing::warn!(%error, "an entry of the ledger is left out");
-            }
-            Err(error) => return Err(error),
+            Err(error) => tracing::warn!(%error, "an entry of the ledger is left out"),
         }
     }
     Ok(entries)

@@ -11,7 +11,7 @@ use crate::records::{
     TombstoneRecord, decode_at,
 };
 use crate::tree::{Node, UnknownPath};
-use crate::{Coordination, path};
+use crate::{Coordination, Znode, path};
 
 /// Reads in flight at the same time.
 const PARALLEL_READS: usize = 64;
@@ -89,6 +89,15 @@ pub(super) async fn table_of(
 ) -> Result<Option<TableId>, Error> {
     let record: Option<Versioned<NameRecord>> = read(store, &Node::Name(name.clone())).await?;
     Ok(record.map(|record| record.value.table))
+}
+
+/// These tables, in this order; with each that can't be read what is wrong with it.
+pub async fn read_each_table(
+    store: &dyn Coordination,
+    tables: impl IntoIterator<Item = TableId>,
+) -> Result<Vec<Found<Table>>, Error> {
+    let nodes: Vec<Node> = tables.into_iter().map(Node::Table).collect();
+    read_each(store, &nodes).await
 }
 
 /// All tables.
@@ -186,13 +195,8 @@ pub(super) async fn read<T: Record>(
     store: &dyn Coordination,
     node: &Node,
 ) -> Result<Option<Versioned<T>>, Error> {
-    let Some(znode) = store.get(&node.path()).await? else {
-        return Ok(None);
-    };
-    Ok(Some(Versioned {
-        value: decode_at(node, &znode.data)?,
-        version: znode.stat.version,
-    }))
+    let znode = store.get(&node.path()).await?;
+    Ok(znode.map(|znode| versioned(node, &znode)).transpose()?)
 }
 
 /// The children that are ours.
@@ -235,22 +239,42 @@ async fn read_all<K: Ord, T: Record>(
         unreadable: Vec::new(),
         foreign,
     };
-    let mut reads = stream::iter(nodes)
-        .map(|node| async move { (key(&node), read(store, &node).await) })
-        .buffer_unordered(PARALLEL_READS);
-    while let Some((key, result)) = reads.next().await {
-        match (key, result) {
+    let found = read_each(store, &nodes).await?;
+    for (node, record) in nodes.iter().zip(found) {
+        match (key(node), record) {
             (Some(key), Ok(Some(record))) => {
                 listing.entries.insert(key, record);
             }
             // Gone since its name was read, or none of this kind.
             (None, _) | (_, Ok(None)) => {}
-            (_, Err(Error::Record(error))) => {
+            (_, Err(error)) => {
                 tracing::warn!(%error, "a record is left out");
                 listing.unreadable.push(error);
             }
-            (_, Err(error)) => return Err(error),
         }
     }
     Ok(listing)
+}
+
+/// A record, if it is there, or what is wrong with it.
+pub type Found<T> = Result<Option<Versioned<T>>, RecordError>;
+
+/// These records, in this order.
+pub(super) async fn read_each<T: Record>(
+    store: &dyn Coordination,
+    nodes: &[Node],
+) -> Result<Vec<Found<T>>, Error> {
+    let paths: Vec<String> = nodes.iter().map(Node::path).collect();
+    let znodes = store.get_all(&paths).await?;
+    let records = nodes.iter().zip(znodes);
+    let records =
+        records.map(|(node, znode)| znode.map(|znode| versioned(node, &znode)).transpose());
+    Ok(records.collect())
+}
+
+fn versioned<T: Record>(node: &Node, znode: &Znode) -> Result<Versioned<T>, RecordError> {
+    Ok(Versioned {
+        value: decode_at(node, &znode.data)?,
+        version: znode.stat.version,
+    })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coordination::Coordination;
 use coordination::registry::{self, Error};
 use coordination::tree::Node;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use model::{TableId, TableName};
 use tracing::error;
 
@@ -38,21 +38,25 @@ pub(crate) async fn tables_of(
     names: Vec<TableName>,
     known: &Snapshot,
 ) -> Result<Vec<Arc<TableEntry>>, Error> {
+    let known = names.iter().filter_map(|name| known.by_name(name.as_str()));
+    let found = tables(store, known.map(|entry| entry.value.id).collect()).await?;
+    let found = found
+        .into_values()
+        .map(|entry| (entry.value.name.clone(), entry));
+    let found: BTreeMap<TableName, Arc<TableEntry>> = found.collect();
+    let found = &found;
     let reads = names.into_iter().map(|name| async move {
-        if let Some(entry) = known.by_name(name.as_str())
-            && let Some(table) = registry::read_table(store, entry.value.id).await?
-        {
-            return Ok(Some(table));
+        match found.get(&name) {
+            Some(entry) => Ok(Some(Arc::clone(entry))),
+            None => Ok(usable(registry::find_table(store, &name).await)?.map(Arc::new)),
         }
-        registry::find_table(store, &name).await
     });
     // In the order of the names.
-    let mut reads = stream::iter(reads).buffered(CONCURRENT_READS);
-    let mut tables = Vec::new();
-    while let Some(read) = reads.next().await {
-        tables.extend(usable(read)?.map(Arc::new));
-    }
-    Ok(tables)
+    let reads = stream::iter(reads).buffered(CONCURRENT_READS);
+    reads
+        .try_filter_map(|entry| std::future::ready(Ok(entry)))
+        .try_collect()
+        .await
 }
 
 /// These tables, as far as they exist.
@@ -60,13 +64,11 @@ pub(crate) async fn tables(
     store: &dyn Coordination,
     ids: Vec<TableId>,
 ) -> Result<BTreeMap<TableId, Arc<TableEntry>>, Error> {
-    let reads = ids
-        .into_iter()
-        .map(|id| async move { (id, registry::read_table(store, id).await) });
-    let mut reads = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
+    let found = registry::read_each_table(store, ids.iter().copied()).await?;
     let mut tables = BTreeMap::new();
-    while let Some((id, read)) = reads.next().await {
-        tables.extend(usable(read)?.map(|entry| (id, Arc::new(entry))));
+    for (id, table) in ids.into_iter().zip(found) {
+        let table = usable(table.map_err(Error::from))?;
+        tables.extend(table.map(|entry| (id, Arc::new(entry))));
     }
     Ok(tables)
 }
