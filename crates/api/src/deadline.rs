@@ -1,4 +1,7 @@
 //! Deadlines: what the caller set in `grpc-timeout`, or the default.
+//!
+//! Of what the caller set a little is kept for the way of the answer. Otherwise it would meet its own end of the call there, where
+//! the caller's gRPC library says `DEADLINE_EXCEEDED` and nothing about what became of the request.
 
 use std::time::Duration;
 
@@ -11,6 +14,9 @@ use crate::Error;
 pub const DEFAULT_DATA: Duration = Duration::from_secs(5);
 /// For administration, where the caller sets none.
 pub const DEFAULT_ADMIN: Duration = Duration::from_secs(60);
+
+/// The most that is kept for the answer.
+const MAX_WAY_BACK: Duration = Duration::from_millis(50);
 
 /// The time that a caller gives a data operation.
 ///
@@ -32,7 +38,7 @@ fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
     };
     let parsed = value.to_str().ok().and_then(parse);
     parsed
-        .map(Some)
+        .map(|time| Some(time - (time / 10).min(MAX_WAY_BACK)))
         .ok_or_else(|| Error::invalid("grpc-timeout", "not a timeout of gRPC's form"))
 }
 
@@ -78,6 +84,19 @@ mod tests {
         assert_eq!(of_data(&metadata), Ok(DEFAULT_DATA));
         metadata.insert("grpc-timeout", "5H".parse().unwrap());
         assert_eq!(of_data(&metadata), Ok(Duration::from_secs(60)));
-        assert_eq!(of_admin(&metadata), Ok(Duration::from_secs(5 * 3600)));
+        let five_hours = Duration::from_secs(5 * 3600);
+        assert_eq!(of_admin(&metadata), Ok(five_hours - MAX_WAY_BACK));
+    }
+
+    #[test]
+    fn a_little_is_kept_for_the_way_of_the_answer() {
+        let given = |timeout: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", timeout.parse().unwrap());
+            of_data(&metadata).unwrap()
+        };
+        assert_eq!(given("100m"), Duration::from_millis(90));
+        assert_eq!(given("2S"), Duration::from_millis(1950));
+        assert_eq!(given("0m"), Duration::ZERO);
     }
 }

@@ -71,6 +71,12 @@ impl Failure {
         }
     }
 
+    /// A refusal because of what was left of the deadline.
+    fn is_lack_of_time(&self) -> bool {
+        matches!(self, Self::Service(error) if error.reason == Reason::InvalidRequest
+            && error.metadata.get("field").is_some_and(|field| field == "deadline"))
+    }
+
     fn certainly_not_applied(&self) -> bool {
         match self {
             Self::NotConnected(_) | Self::NotSent(_) => true,
@@ -149,7 +155,10 @@ impl History {
         }
         self.count(&failure);
         let next = self.after(&failure);
-        self.last = Some(failure);
+        // That too little time was left for one more attempt is not what the request has failed of.
+        if self.last.is_none() || !failure.is_lack_of_time() {
+            self.last = Some(failure);
+        }
         next
     }
 
@@ -301,6 +310,21 @@ mod tests {
 
     fn is_again(next: Next) -> bool {
         matches!(next, Next::Again { .. })
+    }
+
+    #[test]
+    fn a_last_attempt_without_time_does_not_hide_what_the_others_failed_of() {
+        let short = || Failure::Service(api::Error::invalid("deadline", "too short"));
+        let mut history = History::new(Kind::Once, 1);
+        assert!(is_again(history.failed(answer(Reason::NoLeader))));
+        assert_eq!(history.failed(short()), Next::End);
+        let error = history.into_error("r", WAITED);
+        assert_eq!(error.reason(), Some(Reason::NoLeader), "{error}");
+        // Where it is all that is known, the caller has to mend it.
+        let mut history = History::new(Kind::Once, 1);
+        assert_eq!(history.failed(short()), Next::End);
+        let error = history.into_error("r", WAITED);
+        assert_eq!(error.reason(), Some(Reason::InvalidRequest), "{error}");
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub use ledger::{
     read_transactions,
 };
 pub use nodes::{change_member, read_member, register_live_node, register_member};
-pub use quarantine::{Restoration, condemn_table, removal_of, restore_table};
+pub use quarantine::{Restoration, condemn_table, is_removed, removal_of, restore_table};
 pub use reading::{
     Found, Listing, Versioned, find_table, is_undone, read_cluster, read_each_table,
     read_live_nodes, read_members, read_routers, read_table, read_tables, read_tombstones,

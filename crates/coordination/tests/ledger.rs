@@ -190,6 +190,36 @@ async fn tokens_go_when_their_time_is_up_and_not_before() {
     .await;
 }
 
+/// A router whose clock is slow, or was set back, finishes what another one has begun.
+#[tokio::test]
+async fn a_slow_clock_does_not_shorten_the_life_of_a_token() {
+    on_both(|store| async move {
+        let store = &*store;
+        for (id, token) in [(1, 7), (2, 8)] {
+            begin(store, id, Some(token)).await;
+            decide(store, id, Some(token), Decision::Committed).await;
+        }
+        let id = TransactionId(1);
+        let entry = read_transaction(store, id).await.unwrap().unwrap().value;
+        let entry = EntryRecord {
+            timestamp: Some(Timestamp::from_millis(70_000)),
+            ..entry
+        };
+        finish_transaction(store, id, &entry, 0).await.unwrap();
+        // Without a timestamp in its entry the token says when it began.
+        finish(store, 2, 0).await;
+        let ends = [7, 8].map(|token| async move {
+            let record = read_token(store, TokenHash(token)).await.unwrap();
+            record.unwrap().value.ended_millis
+        });
+        let ends = futures::future::join_all(ends).await;
+        assert_eq!(ends, [Some(70_000), Some(1000)]);
+        let left = sweep_tokens(store, &[], 69_999 + TOKEN_MILLIS).await;
+        assert_eq!(left, Ok(1));
+    })
+    .await;
+}
+
 /// Counts the writes that reach a store, and lets none through while it is closed.
 struct Gate {
     store: SharedCoordination,

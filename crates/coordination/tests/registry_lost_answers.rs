@@ -428,6 +428,8 @@ async fn what_was_dropped_is_not_restored_and_what_was_restored_is_not_dropped()
 const FIRST: TransactionId = TransactionId(1);
 const SECOND: TransactionId = TransactionId(2);
 const TOKEN: TokenHash = TokenHash(7);
+/// When transactions end.
+const END: u64 = 5000;
 
 fn entry(token: Option<TokenHash>) -> EntryRecord {
     EntryRecord {
@@ -564,10 +566,10 @@ async fn a_decision_that_lands_after_recovery_has_finished_changes_nothing() {
         let slow = decide(&stage.lossy, FIRST, Decision::Committed).await;
         let stands = slow == Ok(Decided::Written);
         assert!(stands, "{script:?}");
-        finish(&*stage.store, FIRST, Decision::Committed, 9).await;
+        finish(&*stage.store, FIRST, Decision::Committed, END).await;
         stage.lossy.land().await;
         assert_eq!(read_transaction(&*stage.store, FIRST).await, Ok(None));
-        assert_eq!(token(&*stage.store).await, Some((FIRST, Some(9))));
+        assert_eq!(token(&*stage.store).await, Some((FIRST, Some(END))));
     }
 }
 
@@ -587,7 +589,7 @@ async fn the_other_s_decision_is_found() {
         assert_eq!(found, Ok(Decided::Otherwise(Decision::Cancelled)));
         // The next one with the token keeps it.
         begin(&*stage.store, SECOND).await.unwrap();
-        finish(&stage.lossy, FIRST, Decision::Cancelled, 9).await;
+        finish(&stage.lossy, FIRST, Decision::Cancelled, END).await;
         assert_eq!(token(&*stage.store).await, Some((SECOND, None)));
     }
 }
@@ -600,12 +602,12 @@ async fn a_finished_transaction_leaves_its_token_and_nothing_else() {
         decide(&*stage.store, FIRST, Decision::Committed)
             .await
             .unwrap();
-        finish(&stage.lossy, FIRST, Decision::Committed, 9).await;
+        finish(&stage.lossy, FIRST, Decision::Committed, END).await;
         stage.lossy.land().await;
         assert_eq!(list_transactions(&*stage.store).await, Ok([].into()));
         assert_eq!(
             token(&*stage.store).await,
-            Some((FIRST, Some(9))),
+            Some((FIRST, Some(END))),
             "{script:?}"
         );
     }
@@ -626,7 +628,7 @@ async fn a_missing_entry_is_cancelled_once_and_never_pending() {
     create_cancelled(&stage.lossy, FIRST, &entry(None))
         .await
         .unwrap();
-    finish(&*stage.store, FIRST, Decision::Cancelled, 9).await;
+    finish(&*stage.store, FIRST, Decision::Cancelled, END).await;
     stage.lossy.land().await;
     let late = decide(&*stage.store, FIRST, Decision::Committed).await;
     assert_eq!(late, Ok(Decided::Otherwise(Decision::Cancelled)));
@@ -640,8 +642,8 @@ async fn a_token_is_swept_once() {
         decide(&*stage.store, FIRST, Decision::Committed)
             .await
             .unwrap();
-        finish(&*stage.store, FIRST, Decision::Committed, 9).await;
-        let left = sweep_tokens(&stage.lossy, &[], 9 + TOKEN_MILLIS).await;
+        finish(&*stage.store, FIRST, Decision::Committed, END).await;
+        let left = sweep_tokens(&stage.lossy, &[], END + TOKEN_MILLIS).await;
         assert_eq!(left, Ok(0), "{script:?}");
         // A delete that lands late does not hit the token while it is used again: it has another version then.
         begin(&*stage.store, SECOND).await.unwrap();

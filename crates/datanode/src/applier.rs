@@ -12,6 +12,7 @@ use model::{Lsn, NodeId, ShardId};
 use raft::{Entry, Index, Membership, Term};
 use storage::state::StateStore;
 
+use crate::admission::overloaded;
 use crate::hosted::{Checkpoint, Hosted, read_answer, transact_read_answer};
 use crate::machine::{self, Machine, Outcome, Refusal};
 use crate::operation::{Answer, Question, Reply};
@@ -148,6 +149,9 @@ impl Applier {
                     None => not_hosted(),
                 }),
                 Some((_, reader)) if reader.sealed() => Answer::Failed(being_deleted()),
+                Some(_) if reply.is_crowded() => {
+                    Answer::Failed(overloaded("too many answers wait to be fetched"))
+                }
                 Some((machine, reader)) => match &question {
                     Question::Item(key) => read_answer(reader, key),
                     Question::Items(keys) => transact_read_answer(machine, keys),
@@ -291,6 +295,10 @@ mod tests {
         fn answer(&self, _: u64, _: Option<NodeId>, answer: Answer) {
             self.0.lock().push(answer);
         }
+
+        fn is_full(&self) -> bool {
+            self.0.lock().len() >= 3
+        }
     }
 
     fn applier(store: Arc<dyn StateStore>) -> Applier {
@@ -328,6 +336,37 @@ mod tests {
             replies: Vec::new(),
             leader: None,
         }
+    }
+
+    /// They come in one frame, before there is any answer that its caller could leave unfetched.
+    #[test]
+    fn of_many_reads_those_are_answered_whose_answers_have_room() {
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let mut applier = applier(store.clone());
+        let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
+        applier.run(ApplyJob::Open { machine });
+        applier.run(put(1));
+        let answers = Arc::new(Answers::default());
+        let reads = (0..8).map(|read| {
+            let question = match read % 2 {
+                0 => Question::Item(key()),
+                _ => Question::Items(vec![(key(), 0)]),
+            };
+            let sink: Arc<dyn ReplySink> = answers.clone();
+            (question, Reply::new(sink, read, false, None))
+        });
+        let (shard, leader) = (SHARD, None);
+        let reads = reads.collect();
+        applier.run(ApplyJob::Reads {
+            shard,
+            reads,
+            leader,
+        });
+        let answers = answers.0.lock();
+        let refused = answers.iter().filter(
+            |answer| matches!(answer, Answer::Failed(error) if error.reason == Reason::Overloaded),
+        );
+        assert_eq!((answers.len(), refused.count()), (8, 5), "{answers:?}");
     }
 
     #[test]

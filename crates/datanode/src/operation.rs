@@ -173,6 +173,11 @@ pub enum Answer {
 pub trait ReplySink: Send + Sync {
     /// Passes an answer on. `leader` is who leads the shard, as far as is known. Must not block.
     fn answer(&self, correlation: u64, leader: Option<NodeId>, answer: Answer);
+
+    /// Whether so much waits to be fetched there that nothing large should be added.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// The obligation to answer one operation.
@@ -198,6 +203,11 @@ impl Reply {
             write,
             _permit: permit,
         }
+    }
+
+    /// Whether whoever asked has much to fetch before this answer.
+    pub fn is_crowded(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.is_full())
     }
 
     /// Meets the obligation.

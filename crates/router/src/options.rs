@@ -90,6 +90,8 @@ pub struct TransactionTiming {
     /// For the shards to prepare, whatever time the caller gives: less than `undecided_after`, when the transaction is
     /// cancelled by others. Of a shorter time a part is kept for the decision.
     pub prepare_timeout: Duration,
+    /// For the reasons of the other shards once one has refused.
+    pub reasons_wait: Duration,
     /// For a shard to apply a decision or to answer an inquiry, before that counts as failed.
     pub decide_timeout: Duration,
     /// Between attempts to reach a shard or the ledger after the decision: at first, and at the most.
@@ -122,6 +124,7 @@ impl Default for TransactionTiming {
         Self {
             least: millis(100),
             prepare_timeout: millis(4000),
+            reasons_wait: millis(300),
             decide_timeout: millis(2000),
             backoff: (millis(20), millis(1000)),
             read_pause: (millis(5), millis(200)),

@@ -12,6 +12,7 @@
 //! | [`takeover`] | when another router's session ends, its transactions are recovered |
 //! | [`sweep`] | the controller sees to what nobody owns |
 //! | [`group`] | one operation on one group |
+//! | [`deleted`] | when the table of a group counts as deleted |
 //! | [`counters`] | what `status` shows of it |
 //!
 //! # Who finds what is left
@@ -32,6 +33,7 @@
 
 pub(crate) mod coordinate;
 pub(crate) mod counters;
+pub(crate) mod deleted;
 pub(crate) mod group;
 pub(crate) mod one_shard;
 pub(crate) mod plan;

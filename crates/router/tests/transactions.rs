@@ -133,9 +133,15 @@ struct Stage {
 }
 
 async fn stage() -> Stage {
+    stage_with(|_| {}).await
+}
+
+async fn stage_with(change: impl FnOnce(&mut TransactionTiming)) -> Stage {
     let cluster = Cluster::start(3).await;
     let way = Flaky::new(&cluster.store);
-    let client = Client::start(hurried(Cluster::options_through(&way))).await;
+    let mut options = hurried(Cluster::options_through(&way));
+    change(&mut options.timing.transactions);
+    let client = Client::start(options).await;
     let table = client.create("people", SHARDS).await.unwrap();
     let table: TableId = table.summary.unwrap().id.parse().unwrap();
     Stage {
@@ -543,6 +549,93 @@ async fn a_deleted_table_holds_no_transaction_up() {
     });
     done.unwrap();
     eventually("the ledger is empty", async || stage.ledger().await == 0).await;
+}
+
+/// The record of a participant's table is lost, as in a coordination store that was restored; its replicas are there and do
+/// not know the decision. That is no deletion: whoever took it for one would lose half of the transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_listed_does_not_count_as_deleted() {
+    let stage = stage().await;
+    let other = stage.client.create("others", 1).await.unwrap();
+    let other: TableId = other.summary.unwrap().id.parse().unwrap();
+    stage.cluster.world.hold(other.0, 0, Phase::Decide, true);
+    let elsewhere = v1::TransactPutItem {
+        table: "others".to_owned(),
+        ..item(0, "x")
+    };
+    let items = vec![item(0, "x"), elsewhere];
+    let call = transact_with(&stage.client, items, "", millis(2000));
+    let store = stage.cluster.store.session();
+    let paths = [Node::Table(other), Node::Name("others".parse().unwrap())].map(|n| n.path());
+    let (unknown, lost) = tokio::join!(call, async {
+        eventually("it is decided", async || {
+            stage.cluster.world.prepares() == 2 && stage.prepared() == 0
+        })
+        .await;
+        let mut lost = Vec::new();
+        for path in &paths {
+            lost.push(store.get(path).await.unwrap().unwrap().data);
+            store.delete(path, -1).await.unwrap();
+        }
+        lost
+    });
+    let unknown = error(&unknown.unwrap_err());
+    assert_eq!(unknown.reason, Reason::OutcomeUnknown);
+    assert_eq!(unknown.metadata["transaction"], "committed");
+    assert_eq!(stage.ledger().await, 1, "what is not applied stays");
+    // An operator lists it again.
+    for (path, data) in paths.iter().zip(lost) {
+        let mode = coordination::CreateMode::Persistent;
+        store.create(path, data, mode).await.unwrap();
+    }
+    stage.cluster.world.hold(other.0, 0, Phase::Decide, false);
+    eventually("the ledger is empty", async || stage.ledger().await == 0).await;
+    let found = stage.client.get("others", &key(0)).await.unwrap();
+    assert_eq!(found, Some("x".to_owned()));
+}
+
+/// A shard without a leader does not keep the items of a transaction that can't happen any more locked on all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_does_not_wait_for_a_shard_that_says_nothing() {
+    // Nobody else takes it up meanwhile.
+    let stage = stage_with(|timing| timing.undecided_after = DEADLINE).await;
+    stage.client.put("people", &key(0), "there").await.unwrap();
+    stage.hold(1, Phase::Prepare);
+    let items = vec![only_if_absent(item(0, "x")), item(1, "x"), item(2, "x")];
+    // With the wait for all votes it would take 4 s, and longer than this.
+    let refused = transact_with(&stage.client, items, "", millis(3000)).await;
+    assert_eq!(reasons(refused), "CONDITION_FAILED,NONE,NONE");
+    eventually("what was prepared is free", async || stage.prepared() == 0).await;
+    stage.client.put("people", &key(2), "y").await.unwrap();
+    stage.release(1, Phase::Prepare);
+    stage.at_rest().await;
+}
+
+/// Who hangs up before the ledger has the entry asks somebody else with the token: nothing may come of the first attempt then.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_comes_of_a_transaction_whose_caller_hung_up_before_it_was_begun() {
+    let stage = stage().await;
+    stage.way.hold_writes(true);
+    let before = stage.way.writes();
+    let items = vec![item(0, "x"), item(1, "x")];
+    let call = transact_with(&stage.client, items, "token", DEADLINE);
+    let begun = eventually("its entry is on its way", async || {
+        stage.way.writes() > before
+    });
+    tokio::select! {
+        answer = call => panic!("{answer:?}"),
+        () = begun => {}
+    }
+    // What follows on the connection is behind the end of that call.
+    for _ in 0..20 {
+        stage.client.get("people", "any").await.unwrap();
+    }
+    stage.way.hold_writes(false);
+    // Its entry is made, cancelled and removed.
+    eventually("it is over", async || stage.way.writes() >= before + 3).await;
+    stage.at_rest().await;
+    assert_eq!(stage.cluster.world.prepares(), 0);
+    assert_eq!(stage.tokens().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,10 @@
 //! | the entry goes when all groups have applied, not before | `Removing` |
 //! | one decision is sought and never another | `Deciding(d)` writes *d* until it knows |
 //!
+//! Once a group has refused, the others get a moment to say what they have against it ([`Event::Hasten`]); then it is cancelled,
+//! and who has not voted by then is told when it has. Otherwise a shard without a leader would keep the
+//! items of all others locked.
+//!
 //! The participants are grouped by shard; to the machine a *group* is a number. A group that was certainly never
 //! prepared needs no decision, so that a shard without a majority does not keep the entry of each transaction that
 //! has failed because of it.
@@ -96,6 +100,8 @@ pub enum Event {
     Removed,
     /// The entry was not removed, as far as is known.
     RemoveFailed,
+    /// A group has refused a while ago: the others' reasons are waited for no longer.
+    Hasten,
     /// The caller waits no longer.
     Deadline,
     /// The session with the coordination store is over: others take over what was begun.
@@ -168,6 +174,28 @@ struct Group {
     applied: bool,
 }
 
+impl Group {
+    /// And never will.
+    fn holds_nothing(&self) -> bool {
+        matches!(self.vote, Vote::Untouched | Vote::TableDeleted)
+    }
+}
+
+/// The group of a vote, and what it says.
+fn vote_of(event: Event) -> Option<(usize, Vote)> {
+    Some(match event {
+        Event::Prepared { group } => (group, Vote::Prepared),
+        Event::Rejected { group, objections } => (group, Vote::Rejected(objections)),
+        Event::TableDeleted { group } => (group, Vote::TableDeleted),
+        Event::PrepareFailed {
+            group,
+            certain: true,
+        } => (group, Vote::Untouched),
+        Event::PrepareFailed { group, .. } => (group, Vote::Doubtful),
+        _ => return None,
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Creating,
@@ -213,6 +241,16 @@ impl Coordinator {
     /// What each group said.
     pub fn votes(&self) -> impl Iterator<Item = &Vote> {
         self.groups.iter().map(|group| &group.vote)
+    }
+
+    /// Whether nothing is in the ledger yet, as far as is known: whoever leaves now can be sure that nothing happens.
+    pub fn is_creating(&self) -> bool {
+        self.state == State::Creating
+    }
+
+    /// Whether the items may have to be sent to somebody yet.
+    pub fn needs_items(&self) -> bool {
+        matches!(self.state, State::Creating | State::Preparing)
     }
 
     /// Whether there is nothing left to do.
@@ -262,6 +300,7 @@ impl Coordinator {
                     self.prepare(effects);
                 }
             }
+            (State::Preparing, Event::Hasten) => self.decide_if_refused(effects),
             (State::Creating | State::Preparing, event) => self.vote(event, effects),
             (State::Deciding(decision), Event::Written) => self.decided(decision, effects),
             (State::Deciding(_), Event::FoundDecided(found)) => self.decided(found, effects),
@@ -280,6 +319,7 @@ impl Coordinator {
             (State::Applying(decision), Event::ApplyFailed { group }) => {
                 effects.push(Effect::Apply { group, decision });
             }
+            (State::Deciding(_) | State::Applying(_), event) => self.late_vote(event, effects),
             (State::Removing, Event::Removed) => self.state = State::Ended,
             (State::Removing, Event::RemoveFailed) => effects.push(Effect::Remove),
             // Late, or of a step that is over.
@@ -294,22 +334,43 @@ impl Coordinator {
     }
 
     fn vote(&mut self, event: Event, effects: &mut Vec<Effect>) {
-        let (group, vote) = match event {
-            Event::Prepared { group } => (group, Vote::Prepared),
-            Event::Rejected { group, objections } => (group, Vote::Rejected(objections)),
-            Event::TableDeleted { group } => (group, Vote::TableDeleted),
-            Event::PrepareFailed {
-                group,
-                certain: true,
-            } => (group, Vote::Untouched),
-            Event::PrepareFailed { group, .. } => (group, Vote::Doubtful),
-            _ => return,
+        let Some((group, vote)) = vote_of(event) else {
+            return;
         };
         if let Some(group) = self.groups.get_mut(group) {
             group.vote = vote;
         }
         if self.state == State::Preparing {
             self.decide_when_complete(effects);
+        }
+    }
+
+    /// A vote that was not waited for. The group is told the decision now, where it may hold something.
+    fn late_vote(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        let Some((index, vote)) = vote_of(event) else {
+            return;
+        };
+        let awaited = |group: &&mut Group| group.vote == Vote::Awaited;
+        let Some(group) = self.groups.get_mut(index).filter(awaited) else {
+            return;
+        };
+        group.vote = vote;
+        let State::Applying(decision) = self.state else {
+            return;
+        };
+        if group.holds_nothing() {
+            self.applied(index, effects);
+        } else {
+            let group = index;
+            effects.push(Effect::Apply { group, decision });
+        }
+    }
+
+    /// Nothing can become of it: the healthy groups need not hold their intents until the last one has answered.
+    fn decide_if_refused(&mut self, effects: &mut Vec<Effect>) {
+        let open = |vote: &Vote| matches!(vote, Vote::Awaited | Vote::Prepared);
+        if !self.votes().all(open) {
+            self.decide(effects);
         }
     }
 
@@ -338,7 +399,7 @@ impl Coordinator {
         self.state = State::Applying(decision);
         for group in &mut self.groups {
             // What holds nothing, and never will, needs no decision.
-            group.applied |= matches!(group.vote, Vote::Untouched | Vote::TableDeleted);
+            group.applied |= group.holds_nothing();
         }
         if mutant!(SuccessBeforeApplied) {
             self.answer_decided(decision, effects);
@@ -354,7 +415,9 @@ impl Coordinator {
 
     fn apply(&mut self, decision: Decision, effects: &mut Vec<Effect>) {
         let groups = self.groups.iter().enumerate();
-        let open = groups.filter(|(_, group)| !group.applied);
+        // Who has not voted yet is told when it has.
+        let told = |group: &Group| !group.applied && group.vote != Vote::Awaited;
+        let open = groups.filter(|(_, group)| told(group));
         effects.extend(open.map(|(group, _)| Effect::Apply { group, decision }));
     }
 
@@ -371,7 +434,8 @@ impl Coordinator {
         };
         // A group that has refused holds nothing that anybody could meet. It is told all the same, because a prepare that
         // was sent twice may come late, but the caller need not wait for that.
-        let refused = |group: &Group| matches!(group.vote, Vote::Rejected(_));
+        // Nor for those who have not said anything yet.
+        let refused = |group: &Group| matches!(group.vote, Vote::Rejected(_) | Vote::Awaited);
         let settled =
             |group: &Group| group.applied || (decision == Decision::Cancelled && refused(group));
         if self.groups.iter().all(settled) {

@@ -389,3 +389,64 @@ fn the_mutants_are_noticed() {
         assert!(is_noticed(mutant, test), "{mutant}");
     }
 }
+
+#[test]
+fn after_a_refusal_the_others_are_waited_for_a_moment_only() {
+    let refused = Event::Rejected {
+        group: 0,
+        objections: vec![Some(Objection::ConditionFailed)],
+    };
+    preparing()
+        .on(Event::Hasten)
+        .does_nothing()
+        .on(refused)
+        .does_nothing()
+        .on(Event::Hasten)
+        .does([Write(Cancelled)])
+        // The other one may be without a leader for long; the caller need not wait for it.
+        .on(Event::Written)
+        .does([apply(0, Cancelled), says(Answer::Cancelled)])
+        .on(Event::Applied { group: 0 })
+        .does_nothing()
+        // Now it holds intents, and is told.
+        .on(Event::Prepared { group: 1 })
+        .does([apply(1, Cancelled)])
+        .on(Event::Applied { group: 1 })
+        .does([Remove])
+        .on(Event::Removed)
+        .ends();
+}
+
+#[test]
+fn who_is_not_waited_for_and_holds_nothing_is_not_told() {
+    let untouched = |group| Event::PrepareFailed {
+        group,
+        certain: true,
+    };
+    preparing()
+        .on(untouched(0))
+        .on(Event::Hasten)
+        .does([Write(Cancelled)])
+        // While the ledger is being written, so that the decision finds it known.
+        .on(untouched(1))
+        .does_nothing()
+        .on(Event::Written)
+        .does([says(Answer::Cancelled), Remove]);
+    preparing()
+        .on(Event::TableDeleted { group: 0 })
+        .on(Event::Hasten)
+        .on(Event::Written)
+        .does([says(Answer::Cancelled)])
+        .on(untouched(1))
+        .does([Remove]);
+}
+
+#[test]
+fn as_long_as_nobody_has_refused_all_are_waited_for() {
+    preparing()
+        .on(Event::Prepared { group: 0 })
+        .on(Event::Hasten)
+        .does_nothing()
+        .on(Event::Prepared { group: 1 })
+        .does([Write(Committed)]);
+}

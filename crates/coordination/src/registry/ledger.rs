@@ -175,7 +175,8 @@ pub async fn create_cancelled(
 }
 
 /// Removes the entry of a transaction that every participant has applied. The token of a committed one stays, with the
-/// time of the end. An entry that is gone already is a success.
+/// time of the end: by the clock of whoever finishes it, but not before the transaction's own time, which shards have agreed to. An
+/// entry that is gone already is a success.
 pub async fn finish_transaction(
     store: &dyn Coordination,
     id: TransactionId,
@@ -192,8 +193,10 @@ pub async fn finish_transaction(
         if let (Some(hash), Some(record)) = (kept, &token)
             && record.value.transaction == id
         {
+            let stamped = entry.timestamp.map_or(0, Timestamp::millis);
+            let earliest = record.value.started_millis.max(stamped);
             let ended = TokenRecord {
-                ended_millis: Some(now_millis),
+                ended_millis: Some(now_millis.max(earliest)),
                 ..record.value.clone()
             };
             let path = Node::Token(hash).path();

@@ -133,6 +133,20 @@ pub async fn removal_of(
     })
 }
 
+/// Whether there is a note that the table was removed on purpose, which stays until everybody has destroyed what he has of it.
+/// False of a creation that was undone: that spares what was used.
+pub async fn is_removed(store: &dyn Coordination, table: TableId) -> Result<bool, Error> {
+    if store
+        .children(&Node::Tombstones(table).path())
+        .await?
+        .is_none()
+    {
+        return Ok(false);
+    }
+    let removal = removal_of(store, table).await?;
+    Ok(matches!(removal, Some(Restoration::Removed(_))))
+}
+
 /// Writes tombstones for a table that is not listed, so that these nodes destroy what they have of it and
 /// remember that they did. Returns the nodes that got one: those that are members. `None` if the table is
 /// listed: then nothing was written.

@@ -6,6 +6,7 @@ use model::limits::TOKEN_MILLIS;
 use super::Error;
 use super::attempts::Attempts;
 use super::ledger::{list_tokens, read_token, read_transaction};
+use super::reading::Versioned;
 use crate::records::TokenRecord;
 use crate::tree::{Node, TokenHash};
 use crate::{Coordination, Operation};
@@ -55,7 +56,7 @@ async fn sweep(
         let Some(record) = record.map_err(|error| attempts.honest_read(error))? else {
             return Ok(true);
         };
-        let outdated = is_outdated(store, &record.value, now_millis).await;
+        let outdated = is_outdated(store, token, &record, now_millis).await;
         if !outdated.map_err(|error| attempts.honest_read(error))? {
             return Ok(false);
         }
@@ -71,16 +72,28 @@ async fn sweep(
 
 async fn is_outdated(
     store: &dyn Coordination,
-    record: &TokenRecord,
+    token: TokenHash,
+    record: &Versioned<TokenRecord>,
     now_millis: u64,
 ) -> Result<bool, Error> {
-    let since = record.ended_millis.unwrap_or(record.started_millis);
+    let TokenRecord {
+        transaction,
+        started_millis,
+        ended_millis,
+        ..
+    } = record.value;
+    let since = ended_millis.unwrap_or(started_millis);
     if now_millis < since.saturating_add(TOKEN_MILLIS) {
         return Ok(false);
     }
-    if record.ended_millis.is_some() {
+    if ended_millis.is_some() {
         return Ok(true);
     }
-    let entry = read_transaction(store, record.transaction).await?;
-    Ok(entry.is_none())
+    if read_transaction(store, transaction).await?.is_some() {
+        return Ok(false);
+    }
+    // Unless the transaction was cancelled between the two reads, and the token is another's now, at the same version. Of one
+    // whose entry is gone nobody but a sweep removes the token.
+    let again = read_token(store, token).await?;
+    Ok(again.as_ref() == Some(record))
 }

@@ -4,7 +4,8 @@
 //! queue; the transport takes as many as there are whenever it can send, so batches form without a timer.
 //!
 //! A caller that asks and doesn't fetch the answers is not listened to until it does: a short question may have an answer
-//! of 400 KiB.
+//! of 400 KiB. What it has asked before is read only while there is room for the answers, and else `OVERLOADED`: one frame has
+//! room for questions whose answers have gigabytes.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -128,6 +129,10 @@ impl ReplySink for Sink {
         self.backlog.grow(result_bytes(&result));
         // Nobody is there any more: the caller learns that from the end of the stream.
         let _ = self.results.send(result);
+    }
+
+    fn is_full(&self) -> bool {
+        self.backlog.is_full()
     }
 }
 

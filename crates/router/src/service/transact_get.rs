@@ -7,7 +7,7 @@ use api::internal::{TransactRead, TransactReadKey, operation};
 use api::v1::{GetResponse, TransactGetRequest, TransactGetResponse};
 use api::{Error, Reason, convert};
 use bytes::Bytes;
-use futures::future::try_join_all;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use links::{Content, ReadItem, Success};
 use model::Key;
 use model::limits::MAX_BATCH_BYTES;
@@ -17,6 +17,9 @@ use txn::{Rounds, Seen, Verdict};
 use crate::attempt::policy::Kind;
 use crate::state::State;
 use crate::transaction::plan::{Group, Plan};
+
+/// Shards that are asked at the same time. A round over more of them takes as many ways longer.
+const CONCURRENT_READS: usize = 32;
 
 /// A key as the last round saw it.
 #[derive(Debug, Clone, Default)]
@@ -96,23 +99,29 @@ async fn round(
             }
         }
     });
-    let answers = try_join_all(reads).await?;
+    let reads: Vec<_> = reads.collect();
+    let mut answers = stream::iter(reads).buffer_unordered(CONCURRENT_READS);
     let mut bytes = 0;
-    for (group, items) in answers {
+    while let Some((group, items)) = answers.try_next().await? {
         for (&position, item) in group.positions.iter().zip(items) {
             if let Some(known) = known.get_mut(position) {
                 take(known, item);
                 bytes += known.value.as_ref().map_or(0, Bytes::len);
             }
         }
-    }
-    if bytes > MAX_BATCH_BYTES {
-        let message = format!(
-            "the values have more than {MAX_BATCH_BYTES} bytes together: read fewer keys at once"
-        );
-        return Err(Error::invalid("keys", message));
+        // Not only at the end, because all of them may have ten times as much.
+        if bytes > MAX_BATCH_BYTES {
+            return Err(too_large());
+        }
     }
     Ok(())
+}
+
+fn too_large() -> Error {
+    let message = format!(
+        "the values have more than {MAX_BATCH_BYTES} bytes together: read fewer keys at once"
+    );
+    Error::invalid("keys", message)
 }
 
 fn take(known: &mut Known, item: ReadItem) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use api::v1::{TransactPutRequest, TransactPutResponse};
 use api::{Error, Reason, convert};
-use model::limits::MAX_BATCH_BYTES;
+use model::limits::{MAX_BATCH_BYTES, MAX_CLOCK_AHEAD_MILLIS};
 use model::{Key, Objection, TransactionItem};
 use tokio::time::Instant;
 
@@ -82,6 +82,7 @@ pub(crate) async fn transact_put(
                     continue;
                 }
                 let error = cancelled(&objections, error);
+                let error = clocks_compared(error, &objections, state.now_millis());
                 counters.cancelled(first_reason(&objections, &error));
                 return Err(error);
             }
@@ -197,6 +198,26 @@ fn cancelled(objections: &[Option<Objection>], error: Option<Error>) -> Error {
         ),
     };
     Error::new(Reason::TransactionCancelled, message).with("reasons", reasons.join(","))
+}
+
+/// Says so, if it is because of a clock that no later attempt will do better.
+fn clocks_compared(error: Error, objections: &[Option<Objection>], now_millis: u64) -> Error {
+    let newest = objections
+        .iter()
+        .flatten()
+        .filter_map(|objection| match objection {
+            Objection::TimestampTooOld(timestamp) => Some(timestamp.millis()),
+            _ => None,
+        });
+    let ahead = newest.max().unwrap_or_default().saturating_sub(now_millis);
+    if ahead < MAX_CLOCK_AHEAD_MILLIS {
+        return error;
+    }
+    let message = format!(
+        "{}; the clock of this router is {ahead} ms behind a data node's: set the clocks",
+        error.message
+    );
+    Error { message, ..error }.with("clock_behind_millis", ahead)
 }
 
 fn unknown(committed: bool) -> Error {

@@ -106,11 +106,13 @@ impl State {
     }
 }
 
-/// What the tasks of one transaction share.
+/// What the tasks of one transaction share. The items are not among it: they are let go of when all have voted, while the
+/// decision may take as long as a shard is without a leader.
 struct Shared {
     state: Arc<State>,
     session: Arc<Session>,
-    work: Work,
+    plan: Plan,
+    token: Option<(TokenHash, ContentsHash)>,
 }
 
 /// What came of an effect.
@@ -138,10 +140,15 @@ impl From<Event> for Done {
 struct Driver {
     shared: Arc<Shared>,
     coordinator: Coordinator,
+    items: Arc<[TransactionItem]>,
+    retries: u32,
+    deadline: Instant,
     /// Of the entry's creation.
     started_millis: u64,
     timestamp: Option<Timestamp>,
     prepare_until: Instant,
+    /// A group has refused: until when the others' reasons are waited for.
+    hasten_at: Option<Instant>,
     doing: FuturesUnordered<BoxFuture<'static, Done>>,
     /// Failures so far, by group and of the ledger.
     tries: BTreeMap<Option<usize>, u32>,
@@ -157,8 +164,12 @@ impl Driver {
         Self {
             coordinator: Coordinator::new(id, work.plan.groups.len()),
             started_millis: state.now_millis(),
+            items: work.items.into(),
+            retries: work.retries,
+            deadline: work.deadline,
             timestamp: None,
             prepare_until: work.deadline,
+            hasten_at: None,
             doing: FuturesUnordered::new(),
             tries: BTreeMap::new(),
             decision: Decision::Cancelled,
@@ -167,7 +178,8 @@ impl Driver {
             shared: Arc::new(Shared {
                 state,
                 session,
-                work,
+                plan: work.plan,
+                token: work.token,
             }),
         }
     }
@@ -176,7 +188,7 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let over = shared.state.session_is_over(&shared.session);
         tokio::pin!(over);
-        let deadline = sleep_until(shared.work.deadline);
+        let deadline = sleep_until(self.deadline);
         tokio::pin!(deadline);
         let mut in_time = true;
         let mut reply = Some(reply);
@@ -197,10 +209,24 @@ impl Driver {
             if self.coordinator.is_ended() {
                 break;
             }
+            if !self.coordinator.needs_items() {
+                self.items = Arc::new([]);
+            }
+            let creating = self.coordinator.is_creating();
+            let hasten_at = self.hasten_at.unwrap_or(self.deadline);
             event = tokio::select! {
                 biased;
                 () = &mut over => Event::SessionLost,
+                // It will ask again, maybe somebody else: nothing may come of this attempt then.
+                () = hung_up(&mut reply), if creating && in_time => {
+                    in_time = false;
+                    Event::Deadline
+                }
                 Some(done) = self.doing.next() => self.take_note(done),
+                () = sleep_until(hasten_at), if self.hasten_at.is_some() => {
+                    self.hasten_at = None;
+                    Event::Hasten
+                }
                 () = &mut deadline, if in_time => {
                     in_time = false;
                     Event::Deadline
@@ -211,26 +237,26 @@ impl Driver {
     }
 
     fn stamp(&mut self) {
-        let Shared { state, work, .. } = &*self.shared;
+        let state = &self.shared.state;
         let mut clock = state.transactions.clock.lock();
-        self.timestamp = Some(clock.draw(state.now_millis(), work.retries));
+        self.timestamp = Some(clock.draw(state.now_millis(), self.retries));
         drop(clock);
         let now = Instant::now();
-        let left = work.deadline.saturating_duration_since(now);
+        let left = self.deadline.saturating_duration_since(now);
         let most = state.options.timing.transactions.prepare_timeout;
         self.prepare_until = now + left.mul_f64(0.7).min(most);
     }
 
     /// The entry, as it is made.
     fn entry(&self) -> EntryRecord {
-        let Shared { session, work, .. } = &*self.shared;
+        let shared = &self.shared;
         EntryRecord {
             state: EntryState::Pending,
-            router: session.router,
+            router: shared.session.router,
             started_millis: self.started_millis,
             timestamp: None,
-            token: work.token.map(|(hash, _)| hash),
-            participants: work.plan.participants.clone(),
+            token: shared.token.map(|(hash, _)| hash),
+            participants: shared.plan.participants.clone(),
         }
     }
 
@@ -258,8 +284,8 @@ impl Driver {
             }
             Effect::Prepare { group } => {
                 let timestamp = self.timestamp.unwrap_or_default();
-                let until = self.prepare_until;
-                Box::pin(async move { shared.prepare(group, (id, timestamp), until).await })
+                let (items, until) = (Arc::clone(&self.items), self.prepare_until);
+                Box::pin(async move { shared.prepare(group, (id, timestamp), &items, until).await })
             }
             Effect::Write(decision) => {
                 self.decision = decision;
@@ -296,6 +322,10 @@ impl Driver {
 
     /// Keeps what the machine need not know.
     fn take_note(&mut self, Done { event, note }: Done) -> Event {
+        if refuses(&event) && self.coordinator.needs_items() {
+            let wait = self.shared.state.options.timing.transactions.reasons_wait;
+            self.hasten_at.get_or_insert(Instant::now() + wait);
+        }
         match &event {
             Event::ApplyFailed { group } => *self.tries.entry(Some(*group)).or_default() += 1,
             Event::WriteFailed | Event::RemoveFailed => {
@@ -328,8 +358,11 @@ impl Driver {
     }
 
     fn cancelled(&mut self) -> Outcome {
-        let mut objections = vec![None; self.shared.work.items.len()];
-        let groups = &self.shared.work.plan.groups;
+        let Plan {
+            groups,
+            participants,
+        } = &self.shared.plan;
+        let mut objections = vec![None; participants.len()];
         for (group, vote) in groups.iter().zip(self.coordinator.votes()) {
             for (index, &position) in group.positions.iter().enumerate() {
                 if let Some(place) = objections.get_mut(position) {
@@ -353,7 +386,7 @@ impl Driver {
 
 impl Shared {
     async fn create(&self, id: TransactionId, entry: &EntryRecord) -> Done {
-        let token = self.work.token.map(|(_, contents)| TokenRecord {
+        let token = self.token.map(|(_, contents)| TokenRecord {
             transaction: id,
             contents,
             started_millis: entry.started_millis,
@@ -381,15 +414,15 @@ impl Shared {
         &self,
         index: usize,
         named: (TransactionId, Timestamp),
+        items: &[TransactionItem],
         until: Instant,
     ) -> Done {
-        let Some(group) = self.work.plan.groups.get(index) else {
+        let Some(group) = self.plan.groups.get(index) else {
             return Event::TableDeleted { group: index }.into();
         };
-        let (items, participants) = (&self.work.items, &self.work.plan.participants);
         let prepared = self
             .state
-            .prepare(group, named, items, participants, until)
+            .prepare(group, named, items, &self.plan.participants, until)
             .await;
         let failure = match prepared {
             Ok(Success::Prepared) => return Event::Prepared { group: index }.into(),
@@ -430,7 +463,7 @@ impl Shared {
     }
 
     async fn apply(&self, index: usize, named: Named, decision: Decision) -> Event {
-        let Some(group) = self.work.plan.groups.get(index) else {
+        let Some(group) = self.plan.groups.get(index) else {
             return Event::TableDeleted { group: index };
         };
         match self.state.decide(group, named, decision).await {
@@ -453,6 +486,22 @@ impl Shared {
             }
         }
     }
+}
+
+/// Resolves when nobody waits for the answer any more.
+async fn hung_up(reply: &mut Option<oneshot::Sender<Outcome>>) {
+    match reply {
+        Some(reply) => reply.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether it keeps the transaction from being committed.
+fn refuses(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Rejected { .. } | Event::TableDeleted { .. } | Event::PrepareFailed { .. }
+    )
 }
 
 /// For what could not be begun: nothing is prepared without an entry, so it is certainly not applied.

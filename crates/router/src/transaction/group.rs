@@ -9,10 +9,12 @@ use api::internal::{Decide, Inquire, Prepare, operation};
 use api::{Reason, convert};
 use links::Success;
 use model::{
-    Decision, Participant, TableState, Timestamp, TransactionId, TransactionItem, TransactionState,
+    Decision, Participant, TableId, TableState, Timestamp, TransactionId, TransactionItem,
+    TransactionState,
 };
 use tokio::time::Instant;
 
+use super::deleted::Standing;
 use super::plan::Group;
 use crate::attempt::policy::Kind;
 use crate::attempt::run::{End, Request, Reread};
@@ -63,13 +65,7 @@ impl State {
             Some((table, shard))
         });
         let Some((table, shard)) = placed else {
-            return Err(Failure {
-                error: Error::new(
-                    Reason::TableNotFound,
-                    format!("the table with the id {} is deleted", group.shard.table),
-                ),
-                deleted: true,
-            });
+            return Err(self.no_table(group.shard.table).await);
         };
         let request = Request {
             kind,
@@ -80,18 +76,19 @@ impl State {
         };
         let deleted = AtomicBool::new(false);
         let reread = || async {
-            if self.is_deleted(table, deadline).await {
-                deleted.store(true, Ordering::Relaxed);
-                return Reread::Gone(not_found(&table.value.name));
+            if !self.is_missing(table, deadline).await {
+                return Reread::Same;
             }
-            Reread::Same
+            match self.standing(group.shard.table).await {
+                Standing::Listed => return Reread::Same,
+                Standing::Deleted => deleted.store(true, Ordering::Relaxed),
+                Standing::Unclear => {}
+            }
+            Reread::Gone(not_found(&table.value.name))
         };
         let End::Answer(answer) = self.means().run(request, reread).await else {
             // Only a table that was replaced restarts a request, and to this one every other table is none.
-            return Err(Failure {
-                error: not_found(&table.value.name),
-                deleted: true,
-            });
+            return Err(misfit("look at the table"));
         };
         answer.map_err(|error| Failure {
             error: error
@@ -101,8 +98,22 @@ impl State {
         })
     }
 
-    /// Whether the store says that the table of this id is deleted. No, if it says nothing.
-    async fn is_deleted(&self, table: &Arc<TableEntry>, deadline: Instant) -> bool {
+    /// For a group whose table has no record.
+    async fn no_table(&self, table: TableId) -> Failure {
+        let deleted = matches!(self.standing(table).await, Standing::Deleted);
+        let message = if deleted {
+            format!("the table with the id {table} is deleted")
+        } else {
+            format!("the table with the id {table} is not listed, and not known to be deleted")
+        };
+        Failure {
+            error: Error::new(Reason::TableNotFound, message),
+            deleted,
+        }
+    }
+
+    /// Whether the store has no such table any more under its name, or one that is being deleted. No, if it says nothing.
+    async fn is_missing(&self, table: &Arc<TableEntry>, deadline: Instant) -> bool {
         let patience = Instant::now() + self.options.timing.attempt_timeout;
         let name = table.value.name.clone();
         match self.directory.look_up(name, deadline.min(patience)).await {

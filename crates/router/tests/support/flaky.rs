@@ -22,6 +22,9 @@ pub struct Flaky {
 struct Shared {
     cut: AtomicBool,
     reads: AtomicU64,
+    writes: AtomicU64,
+    /// Writes wait for as long as this is true.
+    held: watch::Sender<bool>,
     sessions: Mutex<Vec<Arc<FlakySession>>>,
 }
 
@@ -43,6 +46,16 @@ impl Flaky {
     /// Reads of any kind that reached the store.
     pub fn reads(&self) -> u64 {
         self.shared.reads.load(Ordering::SeqCst)
+    }
+
+    /// Writes that were asked for.
+    pub fn writes(&self) -> u64 {
+        self.shared.writes.load(Ordering::SeqCst)
+    }
+
+    /// Has writes wait before they reach the store, or lets them go on.
+    pub fn hold_writes(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// Loses the connection. The session lives on.
@@ -147,6 +160,10 @@ impl Coordination for Handle {
 
     async fn multi(&self, operations: Vec<Operation>) -> Result<Vec<Outcome>, Error> {
         self.0.check()?;
+        self.0.shared.writes.fetch_add(1, Ordering::SeqCst);
+        // The sender lives as long as the session does.
+        let mut held = self.0.shared.held.subscribe();
+        let _ = held.wait_for(|held| !held).await;
         self.0.inner.multi(operations).await
     }
 
