@@ -186,6 +186,7 @@ impl From<TransactionState> for internal::TransactionStateOnShard {
             TransactionState::Prepared => State::Prepared,
             TransactionState::Committed => State::Committed,
             TransactionState::Cancelled => State::Cancelled,
+            TransactionState::Forgotten => State::Forgotten,
         };
         Self {
             state: state.into(),
@@ -197,7 +198,9 @@ impl From<internal::TransactionStateOnShard> for TransactionState {
     fn from(message: internal::TransactionStateOnShard) -> Self {
         use internal::transaction_state_on_shard::State;
         match State::try_from(message.state) {
-            Ok(State::Unknown) | Err(_) => Self::Unknown,
+            Ok(State::Unknown) => Self::Unknown,
+            // A state that a newer node knows: nothing may be concluded.
+            Ok(State::Forgotten) | Err(_) => Self::Forgotten,
             Ok(State::Prepared) => Self::Prepared,
             Ok(State::Committed) => Self::Committed,
             Ok(State::Cancelled) => Self::Cancelled,

@@ -38,7 +38,7 @@ fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
     };
     let parsed = value.to_str().ok().and_then(parse);
     parsed
-        .map(|time| Some(time - (time / 10).min(MAX_WAY_BACK)))
+        .map(|time| Some(time.saturating_sub((time / 10).min(MAX_WAY_BACK))))
         .ok_or_else(|| Error::invalid("grpc-timeout", "not a timeout of gRPC's form"))
 }
 
@@ -85,7 +85,10 @@ mod tests {
         metadata.insert("grpc-timeout", "5H".parse().unwrap());
         assert_eq!(of_data(&metadata), Ok(Duration::from_secs(60)));
         let five_hours = Duration::from_secs(5 * 3600);
-        assert_eq!(of_admin(&metadata), Ok(five_hours - MAX_WAY_BACK));
+        assert_eq!(
+            of_admin(&metadata),
+            Ok(five_hours.saturating_sub(MAX_WAY_BACK))
+        );
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub enum Operation {
         transaction: TransactionId,
         /// Of all its writes.
         timestamp: Timestamp,
+        /// What it writes here.
+        keys: Vec<Key>,
     },
     /// One round of a reading transaction. Linearizable.
     TransactRead {
@@ -131,7 +133,8 @@ impl Operation {
                 items_bytes(items) + keys.sum::<usize>()
             }
             Self::TransactRead { keys } => keys.iter().map(|(key, _)| key.partition.len()).sum(),
-            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } | Self::Inquire { .. } => 0,
+            Self::Inquire { keys, .. } => keys.iter().map(|key| key.partition.len()).sum(),
+            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } => 0,
         }
     }
 }
@@ -307,10 +310,15 @@ pub fn decode(operation: internal::operation::Kind) -> Result<Operation, Error> 
             timestamp: Timestamp(decide.timestamp),
             commit: decide.commit,
         },
-        Kind::Inquire(inquire) => Operation::Inquire {
-            transaction: api::convert::transaction_id(&inquire.transaction)?,
-            timestamp: Timestamp(inquire.timestamp),
-        },
+        Kind::Inquire(inquire) => {
+            check_keys(inquire.keys.len())?;
+            let keys = inquire.keys.into_iter().map(api::convert::key);
+            Operation::Inquire {
+                transaction: api::convert::transaction_id(&inquire.transaction)?,
+                timestamp: Timestamp(inquire.timestamp),
+                keys: keys.collect::<Result<_, Error>>()?,
+            }
+        }
         Kind::TransactRead(read) => {
             api::convert::batch_len("keys", read.keys.len())?;
             let keys = read.keys.into_iter();
@@ -320,6 +328,14 @@ pub fn decode(operation: internal::operation::Kind) -> Result<Operation, Error> 
             }
         }
     })
+}
+
+/// Of an inquiry there may be none: then nothing is concluded from items.
+fn check_keys(count: usize) -> Result<(), Error> {
+    match count {
+        0 => Ok(()),
+        count => api::convert::batch_len("keys", count),
+    }
 }
 
 fn decode_items(items: Vec<internal::TransactionItem>) -> Result<Vec<TransactionItem>, Error> {
@@ -397,10 +413,11 @@ pub fn encode(operation: Operation) -> internal::operation::Kind {
         Operation::Inquire {
             transaction,
             timestamp,
+            keys,
         } => Kind::Inquire(internal::Inquire {
             transaction: api::convert::transaction_bytes(transaction),
             timestamp: timestamp.0,
-            ..Default::default()
+            keys: keys.into_iter().map(|key| key.partition).collect(),
         }),
         Operation::TransactRead { keys } => {
             let keys = keys
@@ -537,6 +554,7 @@ pub(crate) mod tests {
             Operation::Inquire {
                 transaction,
                 timestamp,
+                keys: vec![key.clone()],
             },
             Operation::TransactRead {
                 keys: vec![(key.clone(), 0), (key, 9)],

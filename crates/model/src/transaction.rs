@@ -88,7 +88,7 @@ pub enum Objection {
 /// What a shard knows of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionState {
-    /// Nothing, or not any more.
+    /// It was not committed here, and nothing is left of it if it was prepared.
     Unknown,
     /// It is prepared and not decided here.
     Prepared,
@@ -96,6 +96,8 @@ pub enum TransactionState {
     Committed,
     /// It was cancelled here.
     Cancelled,
+    /// It is so long ago that it may have been committed here or not.
+    Forgotten,
 }
 
 /// What becomes of a transaction, decided once.

@@ -9,6 +9,7 @@
 //! | [`coordinate`] | drives a [`txn::Coordinator`] in a task of its own, which outlives the caller |
 //! | [`tokens`] | the same token again: wait, take over, or say that it is done |
 //! | [`recover`] | drives a [`txn::Recovery`] |
+//! | [`stuck`] | recoveries that can't be finished now stand back behind those that can |
 //! | [`takeover`] | when another router's session ends, its transactions are recovered |
 //! | [`sweep`] | the controller sees to what nobody owns |
 //! | [`group`] | one operation on one group |
@@ -38,6 +39,7 @@ pub(crate) mod group;
 pub(crate) mod one_shard;
 pub(crate) mod plan;
 pub(crate) mod recover;
+pub(crate) mod stuck;
 pub(crate) mod sweep;
 pub(crate) mod takeover;
 pub(crate) mod tokens;
@@ -51,12 +53,15 @@ use tokio::sync::Semaphore;
 use txn::Clock;
 
 use counters::Counters;
+use stuck::Stuck;
 use tokens::TokenCount;
 
 /// Transactions with a ledger entry that this router drives at the same time, those included whose caller has its answer.
 const MAX_COORDINATED: usize = 4096;
 /// Recoveries at the same time.
 const MAX_RECOVERIES: usize = 32;
+/// Of those that have failed before.
+const MAX_RETRIES: usize = 16;
 
 /// What this router's transactions have in common.
 pub(crate) struct Transactions {
@@ -66,6 +71,9 @@ pub(crate) struct Transactions {
     room: Arc<Semaphore>,
     /// For recoveries.
     recovery_room: Semaphore,
+    /// For those of them that have failed before.
+    retry_room: Semaphore,
+    stuck: Mutex<Stuck>,
     /// Being recovered by this router now: once is enough.
     recovering: Mutex<BTreeSet<TransactionId>>,
     tokens: Mutex<TokenCount>,
@@ -78,6 +86,8 @@ impl Transactions {
             counters: Counters::default(),
             room: Arc::new(Semaphore::new(MAX_COORDINATED)),
             recovery_room: Semaphore::new(MAX_RECOVERIES),
+            retry_room: Semaphore::new(MAX_RETRIES),
+            stuck: Mutex::default(),
             recovering: Mutex::default(),
             tokens: Mutex::default(),
         }

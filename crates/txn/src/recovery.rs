@@ -13,9 +13,9 @@
 //!   │ missing                                              │   │
 //!   ▼             one has committed (there is no entry)    │   │
 //!  Inquiring ──────────────────────────────────────────────┘   │ Written (version 1, never 0), or found decided
-//!   │   │         some prepared, none committed                │
+//!   │   │         some prepared, none committed or forgotten   │
 //!   │   └───────────────────────────────────────────────▶ Creating
-//!   └──▶ Ended: nobody holds an intent
+//!   └──▶ Ended: nobody holds an intent, or somebody has forgotten
 //! ```
 //!
 //! A missing entry proves nothing by itself: the store may have been restored, or the transaction may be over and
@@ -113,12 +113,15 @@ pub enum End {
     Nothing,
     /// Something could not be reached. The same recovery has to begin again later.
     GivenUp,
+    /// The ledger has lost it, and a participant may have committed it so long ago that nobody knows: either end may be wrong.
+    Undecidable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answered {
     No,
     With(TransactionState),
+    Gone,
     Failed,
 }
 
@@ -174,9 +177,7 @@ impl Recovery {
                     Event::Answered { group, state } => (group, Answered::With(state)),
                     Event::InquiryFailed { group } => (group, Answered::Failed),
                     // Nobody will ever see what it holds.
-                    Event::TableDeleted { group } => {
-                        (group, Answered::With(TransactionState::Unknown))
-                    }
+                    Event::TableDeleted { group } => (group, Answered::Gone),
                     _ => return Vec::new(),
                 };
                 if let Some(slot) = answers.get_mut(group) {
@@ -267,6 +268,11 @@ impl Recovery {
         }
         if !some(TransactionState::Prepared) {
             return self.end(End::Nothing);
+        }
+        // Who has neither committed it nor holds it prepared shows that it was not committed.
+        let denied = some(TransactionState::Unknown) || some(TransactionState::Cancelled);
+        if some(TransactionState::Forgotten) && !denied {
+            return self.end(End::Undecidable);
         }
         self.state = State::Creating;
         vec![Effect::CreateCancelled]

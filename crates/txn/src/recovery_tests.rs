@@ -128,6 +128,35 @@ fn a_missing_one_of_which_not_all_could_be_asked_stays_as_it_is() {
         .applies(Committed);
 }
 
+/// It may have been committed, applied here and written over since, and the caller may have been told so.
+#[test]
+fn a_missing_one_that_may_have_been_committed_is_not_cancelled() {
+    reads(None)
+        .answers(0, Prepared)
+        .answers(1, TransactionState::Forgotten)
+        .ends(End::Undecidable);
+}
+
+#[test]
+fn one_that_was_not_committed_somewhere_was_not_committed() {
+    for denial in [Unknown, TransactionState::Cancelled] {
+        let mut recovery = Recovery::new(3);
+        recovery.step(Event::Begin);
+        recovery.step(Event::Read(None));
+        let states = [Prepared, TransactionState::Forgotten, denial];
+        let mut effects = Vec::new();
+        for (group, state) in states.into_iter().enumerate() {
+            effects = recovery.step(Event::Answered { group, state });
+        }
+        assert_eq!(effects, [Effect::CreateCancelled]);
+    }
+    // A deleted table says nothing, and holds nothing up.
+    reads(None)
+        .answers(0, Prepared)
+        .on(Event::TableDeleted { group: 1 })
+        .does([Effect::CreateCancelled]);
+}
+
 #[test]
 fn where_nobody_holds_an_intent_there_is_nothing_to_write() {
     reads(None)

@@ -243,7 +243,8 @@ impl Step<'_> {
             Command::Inquire {
                 transaction,
                 timestamp,
-            } => self.inquire(transaction, timestamp),
+                keys,
+            } => self.inquire(transaction, timestamp, &keys),
         }
     }
 

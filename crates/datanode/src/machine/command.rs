@@ -25,7 +25,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 /// Number of the encoding, the first byte of every payload.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// Bytes that a command takes in a payload beside its keys and values, at the most: tag, lengths, condition and
 /// identity.
@@ -100,6 +100,8 @@ pub enum Command {
         transaction: TransactionId,
         /// Of all its writes.
         timestamp: Timestamp,
+        /// What it writes here.
+        keys: Vec<Key>,
     },
 }
 
@@ -148,7 +150,8 @@ impl Command {
                 let keys = participants.iter().map(|one| key_len(&one.key));
                 items_len(items) + keys.map(|len| len + PARTICIPANT_OVERHEAD).sum::<usize>()
             }
-            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } | Self::Inquire { .. } => 0,
+            Self::Inquire { keys, .. } => keys.iter().map(|key| key.partition.len()).sum(),
+            Self::Seal | Self::Checkpoint { .. } | Self::Decide { .. } => 0,
         };
         contents + COMMAND_OVERHEAD
     }
@@ -210,6 +213,7 @@ impl fmt::Debug for Command {
             Self::Inquire {
                 transaction,
                 timestamp,
+                ..
             } => write!(f, "Inquire({transaction}, {timestamp})"),
         }
     }
@@ -301,6 +305,8 @@ enum WireCommand<'a> {
     Inquire {
         transaction: TransactionId,
         timestamp: Timestamp,
+        #[serde(borrow)]
+        keys: Vec<WireKey<'a>>,
     },
 }
 
@@ -385,9 +391,11 @@ impl WireCommand<'_> {
             Self::Inquire {
                 transaction,
                 timestamp,
+                keys,
             } => Command::Inquire {
                 transaction,
                 timestamp,
+                keys: own_all(keys, |key| key.own(payload))?,
             },
         })
     }
@@ -491,10 +499,13 @@ mod tests {
                 timestamp: Timestamp(timestamp),
                 commit,
             }),
-            any::<(u128, u64)>().prop_map(|(id, timestamp)| Command::Inquire {
-                transaction: TransactionId(id),
-                timestamp: Timestamp(timestamp),
-            }),
+            (any::<(u128, u64)>(), proptest::collection::vec(key(), 0..3)).prop_map(
+                |((id, timestamp), keys)| Command::Inquire {
+                    transaction: TransactionId(id),
+                    timestamp: Timestamp(timestamp),
+                    keys,
+                }
+            ),
         ]
     }
 
@@ -625,11 +636,12 @@ mod tests {
                 Command::Inquire {
                     transaction,
                     timestamp,
+                    keys: vec![short(b"i")],
                 },
             ],
         };
         let pinned = [
-            &[2, 0xac, 2, 8][..], // format, clock, number of commands
+            &[3, 0xac, 2, 8][..], // format, clock, number of commands
             &[0, 1, b'k', 0, 2, b'v', b'w', 5, 6, 7, 0][..], // put
             &[1, 1, b'd', 1, b's', 5, 6, 7, 3, 4][..], // delete
             &[2][..],             // seal
@@ -638,7 +650,7 @@ mod tests {
             &[5, 1, 2, 1, 1, b'i', 0, 1, b'v', 2][..], // prepare: the items
             &[1, 6, 1, b'p', 0][..], // ... and the participants
             &[6, 1, 2, 1][..],    // decide
-            &[7, 1, 2][..],       // inquire
+            &[7, 1, 2, 1, 1, b'i', 0][..], // inquire
         ]
         .concat();
         assert_eq!(batch.encode().as_ref(), pinned);
@@ -664,11 +676,11 @@ mod tests {
         let decode = |bytes: &[u8]| CommandBatch::decode(&Bytes::copy_from_slice(bytes));
         assert_eq!(decode(&[]), Err(CommandDecodeError::Empty));
         assert_eq!(
-            decode(&[1, 0, 0]),
-            Err(CommandDecodeError::UnknownFormat(1)),
-            "an older one, without conditions"
+            decode(&[2, 0, 0]),
+            Err(CommandDecodeError::UnknownFormat(2)),
+            "an older one, whose inquiries name no keys"
         );
-        for malformed in [&[2][..], &[2, 0, 1, 99], &[2, 0, 0, 0]] {
+        for malformed in [&[3][..], &[3, 0, 1, 99], &[3, 0, 0, 0]] {
             let decoded = decode(malformed);
             assert!(
                 matches!(decoded, Err(CommandDecodeError::Malformed(_))),

@@ -48,11 +48,11 @@
 //!
 //! # Caveats
 //!
-//! * What an inquiry is told comes from the record and the window alone. So the end of a transaction is known for
-//!   [`model::limits::REQUEST_WINDOW_MILLIS`] from its timestamp on, by the clocks of the shard's leaders, and less if the
+//! * What an inquiry is told comes from the record and the window for
+//!   [`model::limits::REQUEST_WINDOW_MILLIS`] from the transaction's timestamp on, by the clocks of the shard's leaders, and less if the
 //!   shard ends more than [`model::limits::REQUEST_WINDOW_ENTRIES`] writes in that time; of one that is decided later than that
-//!   it is not known at all. The ledger keeps the decision for as long as any shard may ask; this is for when the ledger is lost. An item's timestamp is no evidence:
-//!   clocks of two routers may give two transactions, or a plain write, the same one.
+//!   they know nothing at all. After that an item that is older than the transaction tells that it was not committed; if there is none the answer is
+//!   [`TransactionState::Forgotten`]. The ledger keeps the decision for as long as any shard may ask; this is for when the ledger is lost.
 //! * An objection because of an intent comes before all others, and one because of a condition before one because of the
 //!   timestamp: only an item without intent has a state that is anybody's.
 
@@ -60,7 +60,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use model::{
-    Condition, Intent, Item, Lsn, Objection, Participant, RequestId, Timestamp, TransactionId,
+    Condition, Intent, Item, Key, Lsn, Objection, Participant, RequestId, Timestamp, TransactionId,
     TransactionItem, TransactionState,
 };
 use storage::keys;
@@ -256,10 +256,12 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// What became of a transaction here: by the record and the window, and where the window has forgotten, by the items.
     pub(super) fn inquire(
         &self,
         transaction: TransactionId,
         timestamp: Timestamp,
+        keys: &[Key],
     ) -> Result<Outcome, Broken> {
         let identity = RequestId::of_transaction(timestamp.millis(), transaction);
         let state = if self.record(&self.record_key(transaction))?.is_some() {
@@ -270,10 +272,29 @@ impl Step<'_> {
                 Seen::Known(Remembered::Cancelled | Remembered::Rejected(_)) => {
                     TransactionState::Cancelled
                 }
-                Seen::Known(_) | Seen::New | Seen::Expired => TransactionState::Unknown,
+                Seen::Known(_) | Seen::New => TransactionState::Unknown,
+                Seen::Expired => self.told_by_items(timestamp, keys)?,
             }
         };
         Ok(Outcome::State(state))
+    }
+
+    /// A commit would have given all these items its timestamp, and a key's timestamp never falls. That one stands at it is no
+    /// evidence: a plain write of the same millisecond may have the same one, and have kept the prepare out.
+    fn told_by_items(
+        &self,
+        timestamp: Timestamp,
+        keys: &[Key],
+    ) -> Result<TransactionState, Broken> {
+        for key in keys {
+            let old = self.load(&keys::item(self.shard, self.generation, key))?;
+            let visible = old.filter(|old| old.item.value.is_some());
+            let last = visible.map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
+            if last < timestamp {
+                return Ok(TransactionState::Unknown);
+            }
+        }
+        Ok(TransactionState::Forgotten)
     }
 
     /// Loads items and finds what there is against each; `more` objects where nothing else does.

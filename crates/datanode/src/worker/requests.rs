@@ -162,9 +162,11 @@ impl Running {
             Operation::Inquire {
                 transaction,
                 timestamp,
+                keys,
             } => Command::Inquire {
                 transaction,
                 timestamp,
+                keys,
             },
         };
         if let Err(error) = check_issue_time(&command, wall_millis) {

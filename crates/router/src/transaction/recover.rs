@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 use coordination::Coordination;
-use coordination::records::{EntryRecord, EntryState};
+use coordination::records::{EntryRecord, EntryState, Record as _};
 use coordination::registry::{
     self, Decided, create_cancelled, decide_transaction, finish_transaction, read_table,
     read_transaction,
 };
+use coordination::tree::Node;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use model::{Decision, Participant, Timestamp, TransactionId, Undecided};
+use model::{Decision, Participant, RouterId, Timestamp, TransactionId, Undecided};
 use parking_lot::Mutex;
-use tracing::{debug, info, warn};
+use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 use txn::recovery::{Effect, End, Event};
 use txn::{Recovery, Standing};
 
 use super::group::Named;
 use super::plan::{Plan, group};
+use super::stuck::Turn;
 use crate::directory::read;
 use crate::state::{Session, State};
 
@@ -74,8 +78,10 @@ impl State {
             return End::GivenUp;
         }
         let _listed = Listed { list, id };
-        // Never closed.
-        let _room = self.transactions.recovery_room.acquire().await;
+        let Some(_room) = self.room_for_recovery(id).await else {
+            return End::GivenUp;
+        };
+        let left = case.clone();
         let end = self.drive_recovery(session, case).await;
         match end {
             End::Finished(decision) => {
@@ -83,11 +89,28 @@ impl State {
                 info!(transaction = %id, ?decision, "a transaction that was left behind is finished");
             }
             End::Nothing => debug!(transaction = %id, "a transaction was finished by others"),
+            End::Undecidable => ask_an_operator(&left),
             End::GivenUp => {
                 debug!(transaction = %id, "a transaction can't be finished now: later again");
             }
         }
+        let mut stuck = self.transactions.stuck.lock();
+        match end {
+            End::Finished(_) | End::Nothing => stuck.freed(id),
+            End::GivenUp | End::Undecidable => stuck.failed(id, Instant::now()),
+        }
         end
+    }
+
+    /// Room for a recovery. `None`: it has failed before, and others come first now.
+    async fn room_for_recovery(&self, id: TransactionId) -> Option<SemaphorePermit<'_>> {
+        let transactions = &self.transactions;
+        let standing = transactions.stuck.lock().standing(id, Instant::now());
+        match standing {
+            Turn::First => transactions.recovery_room.acquire().await.ok(),
+            Turn::Again => transactions.retry_room.try_acquire().ok(),
+            Turn::Later => None,
+        }
     }
 
     async fn drive_recovery(self: &Arc<Self>, session: &Arc<Session>, case: Case) -> End {
@@ -146,6 +169,26 @@ impl State {
         }
         group(placed).map_err(|error| error.to_string())
     }
+}
+
+/// Says how a transaction is decided by hand. Nobody else can: one end loses a write that its caller was told of, the other one brings
+/// a write back that was not to be.
+fn ask_an_operator(case: &Case) {
+    let entry = EntryRecord {
+        state: EntryState::Committed,
+        router: RouterId(0),
+        started_millis: 0,
+        timestamp: case.timestamp,
+        token: None,
+        participants: case.participants.clone(),
+    };
+    error!(
+        transaction = %case.id,
+        znode = Node::Transaction(case.id).path(),
+        content = %String::from_utf8_lossy(&entry.encode()),
+        "the coordination store has lost a transaction that one shard holds prepared and another one may have committed long \
+         ago: its items stay locked until somebody creates this znode, with `committed` or `cancelled`"
+    );
 }
 
 /// What carries the effects of one recovery out.

@@ -40,7 +40,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 let timestamp = if unknown == 0 { Timestamp::ZERO } else { timestamp };
                 decide(id, timestamp, commit)
             }),
-        1 => any_transaction().prop_map(|(id, timestamp)| inquire(id, timestamp)),
+        1 => any_transaction().prop_map(|(id, timestamp)| inquire_of(id, timestamp, &["a", "b"])),
     ]
 }
 

@@ -127,9 +127,14 @@ fn decide(id: u128, timestamp: Timestamp, commit: bool) -> Command {
 }
 
 fn inquire(id: u128, timestamp: Timestamp) -> Command {
+    inquire_of(id, timestamp, &[])
+}
+
+fn inquire_of(id: u128, timestamp: Timestamp, keys: &[&str]) -> Command {
     Command::Inquire {
         transaction: TransactionId(id),
         timestamp,
+        keys: keys.iter().map(|name| key(name)).collect(),
     }
 }
 

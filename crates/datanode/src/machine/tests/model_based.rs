@@ -140,7 +140,8 @@ impl Model {
             Command::Inquire {
                 transaction,
                 timestamp,
-            } => self.inquire(transaction, timestamp),
+                keys,
+            } => self.inquire(transaction, timestamp, &keys),
         })
     }
 
@@ -279,7 +280,7 @@ impl Model {
         Outcome::Decided
     }
 
-    fn inquire(&self, id: TransactionId, timestamp: Timestamp) -> Outcome {
+    fn inquire(&self, id: TransactionId, timestamp: Timestamp, keys: &[Key]) -> Outcome {
         if self.prepared.contains_key(&id) {
             return state(TransactionState::Prepared);
         }
@@ -293,7 +294,15 @@ impl Model {
         match self.look(RequestId::of_transaction(timestamp.millis(), id)) {
             Seen::Ended(Ended::Decided(commit)) => committed(commit),
             Seen::Ended(Ended::Transaction(outcome)) => committed(outcome == Outcome::Committed),
-            Seen::Ended(_) | Seen::New | Seen::Expired => state(TransactionState::Unknown),
+            Seen::Ended(_) | Seen::New => state(TransactionState::Unknown),
+            Seen::Expired => {
+                let denied = keys.iter().any(|key| self.last_timestamp(key) < timestamp);
+                state(if denied {
+                    TransactionState::Unknown
+                } else {
+                    TransactionState::Forgotten
+                })
+            }
         }
     }
 

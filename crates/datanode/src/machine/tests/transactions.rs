@@ -562,7 +562,7 @@ fn a_transaction_in_one_shard_that_met_an_intent_stays_refused() {
 
 #[test]
 fn an_inquiry_is_told_what_the_shard_knows_and_for_how_long() {
-    use TransactionState::{Cancelled, Committed, Prepared, Unknown};
+    use TransactionState::{Cancelled, Committed, Forgotten, Prepared, Unknown};
     let mut replica = Replica::new();
     assert_eq!(replica.one(inquire(1, TS)), state(Unknown));
     replica.one(prepare(1, TS, puts(&[("a", "x")])));
@@ -582,8 +582,34 @@ fn an_inquiry_is_told_what_the_shard_knows_and_for_how_long() {
     replica.now_millis = NOW + 10 + WINDOW;
     assert_eq!(replica.one(inquire(1, TS)), state(Committed));
     replica.now_millis = NOW + 11 + WINDOW;
-    assert_eq!(replica.one(inquire(1, TS)), state(Unknown));
-    assert_eq!(replica.one(inquire(2, TS)), state(Unknown));
+    assert_eq!(replica.one(inquire(1, TS)), state(Forgotten));
+    assert_eq!(replica.one(inquire(2, TS)), state(Forgotten));
+}
+
+#[test]
+fn where_the_shard_has_forgotten_an_older_item_shows_that_nothing_was_committed() {
+    use TransactionState::{Forgotten, Unknown};
+    let mut replica = Replica::new();
+    replica.now_millis = TS.millis() - 1;
+    replica.one(put("old", "plain", request(NOW, 1)));
+    replica.now_millis = NOW;
+    replica.one(prepare(1, TS, puts(&[("a", "x"), ("b", "x")])));
+    replica.one(decide(1, TS, true));
+    replica.now_millis = NOW + 11 + WINDOW;
+    for (keys, expected) in [
+        (&["a", "b"][..], Forgotten),
+        (&["old"], Unknown),
+        (&["a", "old"], Unknown),
+        (&["never there"], Unknown),
+    ] {
+        let inquiry = inquire_of(1, TS, keys);
+        assert_eq!(replica.one(inquiry), state(expected), "{keys:?}");
+    }
+    // A delete takes what it removes out of the evidence, with everything that is absent.
+    replica.one(delete("a", request(NOW + WINDOW, 2)));
+    for key in ["a", "never there"] {
+        assert_eq!(replica.one(inquire_of(1, TS, &[key])), state(Forgotten));
+    }
 }
 
 /// A plain write got the very timestamp of a transaction that never was there.

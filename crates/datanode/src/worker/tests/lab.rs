@@ -514,6 +514,7 @@ pub(super) fn inquire(id: u128, millis: u64) -> Operation {
     Operation::Inquire {
         transaction: TransactionId(id),
         timestamp: Timestamp::from_millis(millis),
+        keys: Vec::new(),
     }
 }
 
