@@ -22,6 +22,7 @@ mod snapshot;
 mod startup;
 mod support;
 mod tables;
+mod transaction_edges;
 mod transactions;
 mod zookeeper_lost;
 mod zookeeper_security;

@@ -25,9 +25,9 @@ const GROUPS: usize = 20;
 const BEGINNING: u64 = 100;
 const CLIENTS: usize = 8;
 /// A transaction is finished so long after the death of its coordinator.
-const IN_DOUBT: Duration = Duration::from_secs(15);
+pub(crate) const IN_DOUBT: Duration = Duration::from_secs(15);
 
-fn client_of(routers: &[String], first: usize) -> Client {
+pub(crate) fn client_of(routers: &[String], first: usize) -> Client {
     let mut routers = routers.to_vec();
     let places = routers.len();
     routers.rotate_left(first % places);
@@ -148,7 +148,7 @@ async fn kill_one(processes: &mut [Process], random: &mut StdRng) {
 }
 
 /// Transactions in the ledger.
-async fn ledger(store: &SharedCoordination) -> Vec<String> {
+pub(crate) async fn ledger(store: &SharedCoordination) -> Vec<String> {
     let mut found = Vec::new();
     for bucket in Node::parents().filter(|node| matches!(node, Node::Bucket(_))) {
         let entries = store.children(&bucket.path()).await.unwrap();
@@ -158,14 +158,14 @@ async fn ledger(store: &SharedCoordination) -> Vec<String> {
 }
 
 /// Nothing of any transaction is left: in the ledger, or on a data node.
-async fn assert_all_finished(cluster: &Cluster, within: Duration) {
+pub(crate) async fn assert_all_finished(cluster: &Cluster, within: Duration) {
     let store = cluster.session().await;
     eventually("every transaction is finished", within, || async {
         let left = ledger(&store).await;
         if !left.is_empty() {
             return Err(format!("in the ledger: {left:?}"));
         }
-        for node in &cluster.nodes {
+        for node in cluster.nodes.iter().filter(|node| node.is_running()) {
             let undecided = Direct::new(node.address()).undecided().await;
             if undecided != 0 {
                 return Err(format!("{} has {undecided} prepared", node.name()));

@@ -30,6 +30,11 @@ use model::NodeId;
 
 use links::{Answer, NotSent, Outcome, Success};
 
+/// In the details of the answer to a write that is older than what its shard remembers.
+pub(crate) const EXPIRED: &str = "expired";
+/// Beside it: there was no other attempt of this request.
+pub(crate) const ALONE: &str = "only_attempt";
+
 /// What an operation needs of a replica, and what may be said about its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -217,6 +222,7 @@ impl Policy {
             Outcome::Answer(Answer { leader, result }) => match result {
                 Ok(success) => return Some(Step::Finish(Ok(success))),
                 Err(error) => {
+                    let alone = !self.may_be_applied();
                     let verdict = self.verdict_on(&error);
                     match verdict {
                         Some(verdict) => {
@@ -229,6 +235,10 @@ impl Policy {
                         // The shard has decided against the write, at this attempt or at an earlier one.
                         None if error.reason == Reason::ConditionFailed => {
                             return Some(Step::Finish(Err(error)));
+                        }
+                        // Whoever knows that nobody has sent it before can conclude something.
+                        None if alone && error.metadata.contains_key(EXPIRED) => {
+                            return Some(Step::Finish(Err(error.with(ALONE, true))));
                         }
                         // An answer that another replica would give as well.
                         None => return Some(self.refuse(error)),
@@ -258,7 +268,7 @@ impl Policy {
             Reason::Corruption => Verdict::Damaged,
             Reason::OutcomeUnknown => {
                 self.maybe_applied |= self.kind == Kind::Write;
-                if error.metadata.contains_key("expired") {
+                if error.metadata.contains_key(EXPIRED) {
                     // Older than what the shard remembers: it never gets younger.
                     return None;
                 }

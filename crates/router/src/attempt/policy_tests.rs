@@ -116,6 +116,14 @@ impl Script {
             step => panic!("{step:?}"),
         }
     }
+
+    /// With this in the details.
+    fn fails_with(self, detail: &str) {
+        match self.step {
+            Step::Finish(Err(error)) => assert!(error.metadata.contains_key(detail), "{error}"),
+            step => panic!("{step:?}"),
+        }
+    }
 }
 
 fn refusal(reason: Reason, leader: Option<NodeId>) -> Outcome {
@@ -282,7 +290,11 @@ fn a_write_older_than_the_shards_memory_is_not_sent_again() {
         result: Err(expired),
     };
     begin(Write)
-        .ended(A, Outcome::Answer(answer))
+        .ended(A, Outcome::Answer(answer.clone()))
+        .fails_with(ALONE);
+    begin(Write)
+        .lost(A)
+        .ended(B, Outcome::Answer(answer))
         .fails(Reason::OutcomeUnknown);
 }
 

@@ -13,8 +13,11 @@ use tokio::time::Instant;
 use super::coordinate::Outcome;
 use super::group::items_of;
 use super::plan::Group;
-use crate::attempt::policy::Kind;
+use crate::attempt::policy::{ALONE, Kind};
 use crate::state::State;
+
+/// It has just been issued, so that it can't be old by a clock that is right.
+const CLOCKS_DIFFER: &str = "issued long ago by the clock of the shard's leader, far ahead of this router's: set the clocks";
 
 /// How it has ended.
 pub(crate) enum OneShard {
@@ -46,6 +49,9 @@ impl State {
             Ok(_) => return Err(crate::service::misfit("transaction")),
             Err(failure) if failure.deleted && failure.is_certain() => {
                 return Ok(OneShard::PlanAgain);
+            }
+            Err(failure) if failure.error.metadata.contains_key(ALONE) => {
+                return Err(Error::invalid("issued_at_millis", CLOCKS_DIFFER));
             }
             Err(failure) => return Err(failure.error),
         };
