@@ -104,18 +104,40 @@ impl Joined {
     }
 
     /// Carries out what waits until nothing does.
-    async fn pump(self) {
+    async fn pump(self, mut lane: Lane) {
         loop {
             let taken = {
                 let mut queue = self.queue.lock();
                 let taken = queue.take();
                 if taken.is_empty() {
-                    queue.in_flight -= 1;
+                    lane.leave(&mut queue);
                     return;
                 }
                 taken
             };
             carry_out(&*self.store, taken).await;
+        }
+    }
+}
+
+/// The place of one `multi` on its way. It is given back even if its task ends midway.
+struct Lane {
+    queue: Arc<Mutex<Queue>>,
+    left: bool,
+}
+
+impl Lane {
+    /// Gives it back while the queue is held, so that whoever comes next knows.
+    fn leave(&mut self, queue: &mut Queue) {
+        queue.in_flight -= 1;
+        self.left = true;
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if !self.left {
+            self.queue.lock().in_flight -= 1;
         }
     }
 }
@@ -193,15 +215,19 @@ impl Coordination for Joined {
             return self.store.multi(operations).await;
         }
         let (reply, result) = oneshot::channel();
-        let starts = {
+        let lane = {
             let mut queue = self.queue.lock();
             queue.waiting.push_back(Asked { operations, reply });
-            let starts = queue.in_flight < MAX_IN_FLIGHT;
-            queue.in_flight += usize::from(starts);
-            starts
+            (queue.in_flight < MAX_IN_FLIGHT).then(|| {
+                queue.in_flight += 1;
+                Lane {
+                    queue: Arc::clone(&self.queue),
+                    left: false,
+                }
+            })
         };
-        if starts {
-            tokio::spawn(self.clone().pump());
+        if let Some(lane) = lane {
+            tokio::spawn(self.clone().pump(lane));
         }
         // Without an answer the task has ended midway, with its runtime.
         result.await.unwrap_or(Err(Error::ConnectionLoss))
