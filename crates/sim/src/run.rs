@@ -163,6 +163,9 @@ impl<'a> Run<'a> {
         if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &last, &history) {
             return Err(self.failure("items-that-exist", unlike));
         }
+        if let Some(conflict) = self.record.conflict_without_cause(&history) {
+            return Err(self.failure("conflicts-have-a-cause", conflict));
+        }
         self.check_history(&history, &last)?;
         self.phase.store(REST, Ordering::Relaxed);
         self.wait("eventual-reads-at-rest", CLIENTS_END, |run| {

@@ -1,5 +1,7 @@
 //! What a run is made of: a cluster, what its clients do, what goes wrong.
 
+mod transactions;
+
 use crate::nemesis::Kind;
 use crate::workload::{Churn, Transactions, WorkTable, Workload};
 
@@ -28,6 +30,9 @@ pub struct Scenario {
     pub group_log_bytes: u64,
     /// The state store is made durable so often, milliseconds.
     pub persist_millis: u64,
+    /// Routers take up a transaction that others have not finished after so long, milliseconds; `None`: as in
+    /// production.
+    pub recovery_millis: Option<u64>,
 }
 
 /// All scenarios.
@@ -47,8 +52,13 @@ pub fn all() -> Vec<Scenario> {
         lost_log(),
         old_backup(),
         operators(),
-        transactions(),
-        bank(),
+        transactions::transactions(),
+        transactions::bank(),
+        transactions::impatient(),
+        transactions::lost_entries(),
+        transactions::snapshots(),
+        transactions::absences(),
+        transactions::apart(),
         calm(),
     ]
 }
@@ -72,6 +82,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
             }],
             clients: 8,
             keys: 24,
+            apart: false,
             think_millis: 100,
             value_bytes: 400,
             deletes: 0.08,
@@ -93,6 +104,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
         fault_millis: 800,
         group_log_bytes: 96 << 10,
         persist_millis: 1_000,
+        recovery_millis: None,
     }
 }
 
@@ -440,85 +452,6 @@ fn operators() -> Scenario {
             "tables that are lost and kept or dropped, nodes that are forgotten, by an operator's commands",
         )
     }
-}
-
-fn transactions() -> Scenario {
-    let table = |name: &str, shards| WorkTable {
-        name: name.to_owned(),
-        shards,
-        replicas: 3,
-    };
-    Scenario {
-        routers: 3,
-        workload: Workload {
-            tables: vec![table("work", 3), table("more", 2)],
-            clients: 8,
-            keys: 5,
-            think_millis: 60,
-            value_bytes: 40,
-            deletes: 0.08,
-            puts: 0.14,
-            batches: 0.02,
-            transactions: Transactions {
-                puts: 0.34,
-                gets: 0.22,
-                items: 4,
-                conditions: 0.25,
-                tokens: 0.2,
-            },
-            ..base("", "").workload
-        },
-        faults: coordinators_die(),
-        ..base(
-            "transactions",
-            "transactions, puts, gets and deletes on few keys while all who take part die",
-        )
-    }
-}
-
-fn bank() -> Scenario {
-    let transactions = transactions();
-    Scenario {
-        name: "bank",
-        about: "transfers between accounts whose sum never changes, while all who take part die",
-        workload: Workload {
-            clients: 2,
-            tellers: 6,
-            accounts: 4,
-            ..transactions.workload.clone()
-        },
-        ..transactions
-    }
-}
-
-/// What goes wrong where transactions are: most of it hits those who coordinate them.
-fn coordinators_die() -> Vec<(Kind, u64)> {
-    vec![
-        (Kind::KillRouter, 5),
-        (Kind::StopRouter, 1),
-        (Kind::PauseRouter, 5),
-        (Kind::HuntCoordinators, 6),
-        (Kind::KillNode, 3),
-        (Kind::PowerNode, 2),
-        (Kind::PauseNode, 3),
-        (Kind::KillAll, 1),
-        (Kind::CutOneWay, 2),
-        (Kind::CutBothWays, 3),
-        (Kind::CutOffNode, 1),
-        (Kind::CutNodeFromNodes, 2),
-        (Kind::ResetConnections, 4),
-        (Kind::StallingNetwork, 3),
-        (Kind::LossyNetwork, 2),
-        (Kind::LoseMessages, 1),
-        (Kind::DoubleMessages, 1),
-        (Kind::ClockJump, 2),
-        (Kind::ClockDrift, 1),
-        (Kind::CutCoordination, 5),
-        (Kind::StopCoordination, 1),
-        (Kind::FlakyCoordination, 4),
-        (Kind::LateWrites, 4),
-        (Kind::SlowApply, 2),
-    ]
 }
 
 fn calm() -> Scenario {

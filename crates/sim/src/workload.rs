@@ -5,6 +5,7 @@
 
 mod bank;
 mod churn;
+mod conflicts;
 mod transact;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 pub use self::bank::account;
 pub use self::churn::{Churn, churn};
+use self::conflicts::Conflict;
 pub use self::transact::Transactions;
 use crate::cluster::TrueTime;
 use crate::dice::Dice;
@@ -46,6 +48,8 @@ pub struct Workload {
     pub clients: u64,
     /// Keys of each table.
     pub keys: u64,
+    /// Each client has keys of its own, so that nobody is in its way.
+    pub apart: bool,
     /// Between two operations of a client, milliseconds on average.
     pub think_millis: u64,
     /// Bytes of a value, at the most.
@@ -86,6 +90,7 @@ pub struct Record {
     successes: Arc<AtomicU64>,
     last: Arc<Mutex<FinalState>>,
     complaint: Arc<Mutex<Option<(&'static str, String)>>>,
+    conflicts: Arc<Mutex<Vec<Conflict>>>,
 }
 
 impl Record {
@@ -99,7 +104,16 @@ impl Record {
             successes: Arc::default(),
             last: Arc::default(),
             complaint: Arc::default(),
+            conflicts: Arc::default(),
         }
+    }
+
+    /// The first conflict of a transaction for which there is no cause in the history.
+    pub fn conflict_without_cause(&self, history: &History) -> Option<String> {
+        let conflicts = self.conflicts.lock();
+        conflicts
+            .iter()
+            .find_map(|conflict| conflict.without_cause(history))
     }
 
     /// What a client has seen that must not be, and the history doesn't show, and the property that it violates.
@@ -223,7 +237,7 @@ impl Worker {
         let Some(table) = self.dice.pick(&workload.tables).cloned() else {
             return;
         };
-        let key = key_of(self.dice.between(0, workload.keys.saturating_sub(1)));
+        let key = self.any_key(workload);
         let bytes = workload.value_bytes;
         let choice = self.dice.between(0, 999) as f64 / 1000.0;
         let table = &table.name;
@@ -255,6 +269,16 @@ impl Worker {
             let eventual = self.dice.chance(workload.eventual);
             let _ = self.get(table, table, key, !eventual).await;
         }
+    }
+
+    /// A key that this client may use.
+    fn any_key(&mut self, workload: &Workload) -> Bytes {
+        let (keys, clients) = (workload.keys, workload.clients.max(1));
+        if !workload.apart {
+            return key_of(self.dice.between(0, keys.saturating_sub(1)));
+        }
+        let own = self.dice.between(0, (keys / clients).saturating_sub(1));
+        key_of(own * clients + self.number % clients)
     }
 
     /// What a write asks of its key: mostly nothing, else that it is there, or not, or as it was last seen.

@@ -7,6 +7,7 @@ use coordination::simulated::Faults;
 use super::coordinators::Coordinators;
 use super::deletion::Deletion;
 use super::hunt::Hunt;
+use super::ledger::Losses;
 use super::{Kind, Nemesis, Undo, both_ways};
 use crate::cluster::{CLIENTS, Cluster, Command, Death};
 use crate::fabric::{HostId, Quality};
@@ -48,6 +49,7 @@ impl Nemesis {
             Kind::LoseLog => self.lose_log(cluster, at.node),
             Kind::HuntLeaders => self.hunt_leaders(cluster),
             Kind::HuntCoordinators => self.hunt_coordinators(cluster),
+            Kind::LoseEntries => self.lose_entries(cluster),
             Kind::DeleteBehindCut => self.delete_behind_cut(cluster),
             Kind::PauseNode => {
                 // Mostly about as long as an election takes, sometimes much longer.
@@ -184,6 +186,15 @@ impl Nemesis {
         }
         self.coordinators = Some(Coordinators::default());
         self.until(cluster, 2_000, 8_000, Undo::Coordinators);
+        true
+    }
+
+    fn lose_entries(&mut self, cluster: &Cluster) -> bool {
+        if self.losses.is_some() {
+            return false;
+        }
+        self.losses = Some(Losses::new(cluster));
+        self.until(cluster, 1_000, 6_000, Undo::Losses);
         true
     }
 

@@ -25,6 +25,7 @@ impl Nemesis {
                 }
             }
             Undo::Coordinators => self.coordinators = None,
+            Undo::Losses => self.losses = None,
             Undo::Deletion => {
                 if let Some(mut deletion) = self.deletion.take() {
                     deletion.end(cluster);

@@ -43,6 +43,9 @@ kinds! {
     HuntLeaders = "leaders hunted",
     /// For some seconds, routers are killed or paused in the middle of transactions that they coordinate.
     HuntCoordinators = "coordinators hunted",
+    /// For some seconds, the ledger loses the entries of transactions that some of their shards have committed and others
+    /// have not yet, mostly together with their coordinators.
+    LoseEntries = "ledger entries lost",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
     /// A router is killed and started again.
