@@ -47,6 +47,7 @@ enum Undo {
     Losses,
     Deletion,
     Network,
+    Far,
     Messages,
     Speed(HostId),
     Space(HostId),
@@ -128,6 +129,7 @@ impl Nemesis {
             }
         }
         cluster.fabric.heal();
+        cluster.fabric.bring_near();
         cluster.fabric.set_quality(Quality::default());
         for host in cluster.servers() {
             cluster.start(host);

@@ -275,7 +275,9 @@ impl<'a> Run<'a> {
             first.open_accounts(&workload).await;
             phase.store(READY, Ordering::Relaxed);
             let churners = (0..workload.churners).filter_map(|number| worker(1000 + number));
-            let churners: Vec<_> = churners.map(|worker| churn(worker, what)).collect();
+            let churners: Vec<_> = churners
+                .map(|worker| churn(worker, what, workload.clone()))
+                .collect();
             let workers = (1..=workload.clients).filter_map(&mut worker);
             let workers: Vec<_> = workers
                 .map(|worker| worker.work(workload.clone()))
@@ -283,6 +285,11 @@ impl<'a> Run<'a> {
             let tellers = (0..workload.tellers).filter_map(|number| worker(2000 + number));
             let tellers: Vec<_> = tellers
                 .map(|teller| teller.tell(workload.clone()))
+                .collect();
+            let keepers = (0..workload.doors).filter_map(|number| worker(3000 + number));
+            let keepers: Vec<_> = (0..)
+                .zip(keepers)
+                .map(|(door, keeper)| keeper.keep(door, workload.clone()))
                 .collect();
             let serve = async {
                 until(&phase, HEALED).await;
@@ -293,6 +300,7 @@ impl<'a> Run<'a> {
                 futures::future::join_all(churners),
                 futures::future::join_all(workers),
                 futures::future::join_all(tellers),
+                futures::future::join_all(keepers),
                 serve
             );
             first.final_audit(&workload).await;

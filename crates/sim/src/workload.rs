@@ -6,6 +6,7 @@
 mod bank;
 mod churn;
 mod conflicts;
+mod doors;
 mod transact;
 
 use std::collections::BTreeMap;
@@ -70,13 +71,21 @@ pub struct Workload {
     pub tellers: u64,
     /// Accounts in each table.
     pub accounts: u64,
+    /// Doors that are opened and closed, each by a keeper of its own.
+    pub doors: u64,
+    /// How long one is open, and how long closed, milliseconds on average.
+    pub door_millis: u64,
 }
+
+/// A key in a table.
+type Place = (String, Bytes);
 
 impl Workload {
     /// Every key of each table that clients may have written.
     pub fn all_keys(&self) -> impl Iterator<Item = Bytes> {
         let keys = (0..self.keys).map(key_of);
-        keys.chain((0..self.accounts).map(account))
+        let accounts = (0..self.accounts).map(account);
+        keys.chain(accounts).chain(self.door_keys())
     }
 }
 
@@ -184,6 +193,8 @@ pub struct Worker {
     values: u64,
     /// The version of each key when it was last seen.
     seen: BTreeMap<(String, Bytes), u64>,
+    /// The tables of its own, and what they are called in the history.
+    incarnations: BTreeMap<String, String>,
 }
 
 impl Worker {
@@ -221,6 +232,7 @@ impl Worker {
             dice,
             values: 0,
             seen: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
         })
     }
 

@@ -11,7 +11,7 @@
 //!            excluded: "on" came first             excluded: "off" did not
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 use super::PROPERTY;
@@ -199,11 +199,13 @@ fn report(
         place(at.0, at.1),
     );
     let mut shown = vec![reader];
-    for way in excluded {
-        for edge in way {
-            shown.extend([nodes.operations[edge.from], nodes.operations[edge.to]]);
+    let mut said = BTreeSet::new();
+    for edge in excluded.iter().flatten() {
+        shown.extend([nodes.operations[edge.from], nodes.operations[edge.to]]);
+        let why = because(edge, nodes);
+        if said.insert(why.clone()) {
             // Writing to a string has no failing case.
-            let _ = write!(detail, "\n  {}", because(edge, nodes));
+            let _ = write!(detail, "\n  {why}");
         }
     }
     Violation::broken(PROPERTY, detail, shown)

@@ -14,6 +14,12 @@ use crate::fabric::{HostId, Quality};
 use crate::host::Speed;
 use crate::probe::Tampering;
 
+/// How far a clock jumps at the most, milliseconds. What was issued in a future that shards accept, and is forgotten by a leader
+/// whose clock leaps, keeps a shard from writing until that time has come: less than a cluster has to serve again.
+const JUMP: u64 = 20_000;
+/// Milliseconds.
+const HOUR: i64 = 3_600_000;
+
 /// Where a fault may strike.
 struct Targets {
     nodes: Vec<HostId>,
@@ -71,6 +77,7 @@ impl Nemesis {
             Kind::LossyNetwork | Kind::StallingNetwork | Kind::SlowNetwork => {
                 self.network(cluster, kind)
             }
+            Kind::FarRouter => self.far(cluster, at.router),
             Kind::ResetConnections => {
                 let reset = |&host| cluster.fabric.reset(at.server, host, 0.7);
                 at.all.iter().map(reset).sum::<usize>() > 0
@@ -85,14 +92,9 @@ impl Nemesis {
             | Kind::StoreError
             | Kind::StoreWriteError
             | Kind::StoreFull => self.disk(cluster, kind, at.node),
-            Kind::ClockJump | Kind::ClockLeap | Kind::ClockDrift => {
-                let host = if kind == Kind::ClockLeap {
-                    at.node
-                } else {
-                    at.any
-                };
-                self.clock(cluster, kind, host)
-            }
+            Kind::ClockJump | Kind::ClockDrift => self.clock(cluster, kind, at.any),
+            Kind::ClockLeap | Kind::NodeHour => self.clock(cluster, kind, at.node),
+            Kind::RouterHour => self.clock(cluster, kind, at.router),
             Kind::CutCoordination => self.cut_coordination(cluster, at.server, 100, 10_000),
             Kind::CutCoordinationWidely => {
                 let spared = self.dice.between(0, at.nodes.len() as u64 - 1) as usize;
@@ -271,6 +273,19 @@ impl Nemesis {
         true
     }
 
+    fn far(&mut self, cluster: &Cluster, router: HostId) -> bool {
+        let quality = Quality {
+            least_micros: self.dice.between(1_000, 8_000),
+            jitter_micros: self.dice.between(15_000, 60_000),
+            ..Quality::default()
+        };
+        let far = cluster.fabric.set_far(router, quality);
+        if far {
+            self.until(cluster, 4_000, 12_000, Undo::Far);
+        }
+        far
+    }
+
     fn tamper(&mut self, cluster: &Cluster, set: impl FnOnce(&mut Tampering, f64)) -> bool {
         let mut tampering = Tampering::default();
         set(&mut tampering, 0.01 * self.dice.between(5, 50) as f64);
@@ -335,11 +350,16 @@ impl Nemesis {
         match kind {
             Kind::ClockJump => {
                 clock.set_right();
-                clock.jump(self.dice.between(0, 90_000).cast_signed() - 45_000);
+                clock.jump(self.dice.between(0, 2 * JUMP).cast_signed() - JUMP.cast_signed());
             }
             Kind::ClockLeap => {
                 clock.set_right();
                 clock.jump(self.dice.between(125_000, 300_000).cast_signed());
+                self.until(cluster, 500, 6_000, Undo::Rate(host));
+            }
+            Kind::NodeHour | Kind::RouterHour => {
+                clock.set_right();
+                clock.jump(if self.dice.chance(0.5) { HOUR } else { -HOUR });
                 self.until(cluster, 500, 6_000, Undo::Rate(host));
             }
             _ => {

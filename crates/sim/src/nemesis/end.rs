@@ -32,6 +32,7 @@ impl Nemesis {
                 }
             }
             Undo::Network => cluster.fabric.set_quality(Quality::default()),
+            Undo::Far => cluster.fabric.bring_near(),
             Undo::Messages => cluster.tamper.set(Tampering::default()),
             Undo::Speed(host) => {
                 if let Some(host) = cluster.host(host) {

@@ -70,6 +70,8 @@ kinds! {
     StallingNetwork = "stalling network",
     /// Everything takes longer.
     SlowNetwork = "slow network",
+    /// Everything takes longer to and from one router, and each packet another time.
+    FarRouter = "router far away",
     /// Connections break.
     ResetConnections = "connections reset",
     /// Messages between replicas are lost.
@@ -96,6 +98,10 @@ kinds! {
     ClockJump = "clock jump",
     /// A node's wall clock is set so far ahead for some seconds that everything is older than what a shard remembers.
     ClockLeap = "clock leap",
+    /// A node's wall clock is set an hour ahead, or back, for some seconds.
+    NodeHour = "clock of a node an hour off",
+    /// The same of a router.
+    RouterHour = "clock of a router an hour off",
     /// A clock runs too fast or too slowly.
     ClockDrift = "clock drift",
     /// A host does not hear the coordination store.

@@ -2,7 +2,7 @@
 
 use super::{Scenario, base};
 use crate::nemesis::Kind;
-use crate::workload::{Transactions, WorkTable, Workload};
+use crate::workload::{Churn, Transactions, WorkTable, Workload};
 
 fn table(name: &str, shards: u32) -> WorkTable {
     WorkTable {
@@ -165,38 +165,39 @@ pub(super) fn snapshots() -> Scenario {
     }
 }
 
-/// Two keys that come and go, each in a shard of its own, and rounds of reads that lie far apart.
+/// Doors that come and go, and rounds of reads that lie far apart.
 pub(super) fn absences() -> Scenario {
     let transactions = transactions();
     Scenario {
         name: "absences",
-        about: "transactions that read keys which come and go, over links that stall",
+        about: "transactions that read keys which come and go, through routers that are far away",
         workload: Workload {
             tables: vec![table("work", 1), table("more", 1)],
-            keys: 1,
-            clients: 12,
-            think_millis: 30,
-            deletes: 0.25,
-            puts: 0.25,
+            keys: 2,
+            doors: 3,
+            door_millis: 60,
+            clients: 18,
+            think_millis: 200,
+            deletes: 0.03,
+            puts: 0.03,
             batches: 0.0,
-            eventual: 0.0,
+            eventual: 0.5,
             transactions: Transactions {
-                puts: 0.1,
-                gets: 0.4,
-                items: 4,
+                puts: 0.03,
+                gets: 0.85,
                 conditions: 0.0,
                 tokens: 0.0,
+                ..transactions.workload.transactions
             },
             ..transactions.workload
         },
         faults: vec![
-            (Kind::StallingNetwork, 10),
-            (Kind::SlowNetwork, 3),
-            (Kind::PauseNode, 3),
-            (Kind::CutOneWay, 2),
-            (Kind::SlowApply, 3),
+            (Kind::FarRouter, 12),
+            (Kind::PauseNode, 2),
+            (Kind::SlowApply, 1),
+            (Kind::StallingNetwork, 1),
+            (Kind::KillNode, 1),
         ],
-        fault_millis: 500,
         ..transactions
     }
 }
@@ -208,8 +209,9 @@ pub(super) fn apart() -> Scenario {
         name: "apart",
         about: "transactions of clients that have keys of their own, whose messages are lost and come twice",
         workload: Workload {
-            keys: 64,
+            keys: 40,
             apart: true,
+            think_millis: 150,
             transactions: Transactions {
                 puts: 0.6,
                 tokens: 0.05,
@@ -228,6 +230,75 @@ pub(super) fn apart() -> Scenario {
             (Kind::CutOneWay, 2),
         ],
         fault_millis: 1_500,
+        ..transactions
+    }
+}
+
+/// Tables go while transactions write to them, and to others that stay.
+pub(super) fn dropped() -> Scenario {
+    let transactions = transactions();
+    Scenario {
+        name: "dropped",
+        about: "tables that are deleted while transactions write to them and to others",
+        workload: Workload {
+            clients: 4,
+            churners: 5,
+            ..transactions.workload
+        },
+        churn: Churn {
+            shards: 2,
+            names: 2,
+            races: 0.0,
+            transactions: 0.8,
+        },
+        faults: vec![
+            (Kind::KillRouter, 4),
+            (Kind::PauseRouter, 4),
+            (Kind::HuntCoordinators, 3),
+            (Kind::KillNode, 3),
+            (Kind::PauseNode, 3),
+            (Kind::CutOneWay, 2),
+            (Kind::CutBothWays, 2),
+            (Kind::CutCoordination, 4),
+            (Kind::FlakyCoordination, 3),
+            (Kind::LateWrites, 3),
+            (Kind::DeleteBehindCut, 3),
+            (Kind::SlowApply, 2),
+        ],
+        fault_millis: 1_000,
+        ..transactions
+    }
+}
+
+/// Clocks that are further off than shards remember anything. Without tokens, which a controller forgets whose clock is far
+/// ahead (decision 24).
+pub(super) fn clocks() -> Scenario {
+    let transactions = transactions();
+    Scenario {
+        name: "clocks",
+        about: "transactions under clocks that jump, drift and are an hour off",
+        workload: Workload {
+            transactions: Transactions {
+                tokens: 0.0,
+                ..transactions.workload.transactions
+            },
+            ..transactions.workload
+        },
+        faults: vec![
+            (Kind::NodeHour, 5),
+            (Kind::RouterHour, 5),
+            (Kind::ClockLeap, 4),
+            (Kind::ClockJump, 4),
+            (Kind::ClockDrift, 3),
+            (Kind::KillNode, 3),
+            (Kind::StopNode, 2),
+            (Kind::KillRouter, 3),
+            (Kind::PauseRouter, 2),
+            (Kind::PauseNode, 3),
+            (Kind::ResetConnections, 3),
+            (Kind::CutCoordination, 2),
+        ],
+        fault_millis: 700,
         ..transactions
     }
 }

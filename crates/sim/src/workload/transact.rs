@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use client::{CancellationReason, Error, Item, Reason, TransactItem as Put};
 use history::{Call, Outcome, Refusal, Response, Token, TransactItem};
 
 use super::conflicts::Conflict;
-use super::{Worker, Workload, asked_of};
+use super::{Place, Worker, Workload, asked_of};
 
 /// What the clients do in transactions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,9 +23,6 @@ pub struct Transactions {
     /// Of those that write, the share that has a token and is sent twice.
     pub tokens: f64,
 }
-
-/// A key in a table.
-type Place = (String, Bytes);
 
 impl Worker {
     /// Some transaction that writes.
@@ -44,7 +40,8 @@ impl Worker {
 
     /// Some transaction that reads.
     pub(super) async fn transact_get_some(&mut self, workload: &Workload) {
-        let places = self.places(workload);
+        let doors = self.any_door(workload);
+        let places = doors.unwrap_or_else(|| self.places(workload));
         let _ = self.transact_get(places).await;
     }
 
@@ -69,11 +66,11 @@ impl Worker {
 
     /// Writes all of these or nothing. With a token it is asked for twice, however the first time ended.
     pub(super) async fn transact_put(
-        &mut self,
+        &self,
         items: Vec<Put>,
         token: Option<&str>,
     ) -> Result<(), Error> {
-        let record = self.record.begin(self.number, call_of(&items));
+        let record = self.record.begin(self.number, self.call_of(&items));
         let place = record.place();
         let first = self.client.transact_put(items.clone(), token).await;
         let Some(token) = token else {
@@ -92,7 +89,7 @@ impl Worker {
             // The token is free again, so the second is a transaction of its own.
             Err(error) if error.certainly_not_applied() => {
                 self.ended(record, first.clone());
-                let record = self.record.begin(self.number, call_of(&items));
+                let record = self.record.begin(self.number, self.call_of(&items));
                 let again = self.client.transact_put(items, Some(token)).await;
                 self.compare_answers(token, &first, &again);
                 self.ended(record, again.clone());
@@ -106,6 +103,21 @@ impl Worker {
                 self.ended(record, settled.clone());
                 settled
             }
+        }
+    }
+
+    fn call_of(&self, items: &[Put]) -> Call {
+        let items = items.iter().map(|item| {
+            let table = self.incarnations.get(&item.table).unwrap_or(&item.table);
+            TransactItem {
+                table: table.clone(),
+                key: item.key.clone(),
+                value: Some(item.value.clone()),
+                condition: asked_of(item.condition),
+            }
+        });
+        Call::TransactPut {
+            items: items.collect(),
         }
     }
 
@@ -162,17 +174,5 @@ impl Worker {
         };
         self.record.end(self.number, record, outcome);
         answer
-    }
-}
-
-fn call_of(items: &[Put]) -> Call {
-    let items = items.iter().map(|item| TransactItem {
-        table: item.table.clone(),
-        key: item.key.clone(),
-        value: Some(item.value.clone()),
-        condition: asked_of(item.condition),
-    });
-    Call::TransactPut {
-        items: items.collect(),
     }
 }
