@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use history::{FinalState, History};
+use model::limits;
 use serde::{Deserialize, Serialize};
 
 use crate::STEP_MICROS;
@@ -71,6 +72,9 @@ const SETUP: u64 = 120_000_000;
 const SERVES_AGAIN: u64 = 30_000_000;
 /// How long it may take to come to rest after the last fault.
 const RESTS: u64 = 90_000_000;
+/// So much longer where clocks leap: what was issued in a future that shards accept, and is forgotten by a leader whose clock
+/// leaps, keeps its shard from writing until that time has come.
+const FUTURE: u64 = limits::MAX_CLOCK_AHEAD_MILLIS * 1000;
 /// How long the clients may take for what they are at: the longest is a table that is being created.
 const CLIENTS_END: u64 = 60_000_000;
 /// The disks are looked at so often.
@@ -140,7 +144,13 @@ impl<'a> Run<'a> {
         if longer == 0 {
             self.record.stop();
         }
-        self.wait("serves-again", SERVES_AGAIN, |run| run.phase() >= SERVED)?;
+        let future = if self.scenario.clocks_leap() {
+            FUTURE
+        } else {
+            0
+        };
+        let patience = SERVES_AGAIN + future;
+        self.wait("serves-again", patience, |run| run.phase() >= SERVED)?;
         self.served_after = self.cluster.now_micros() - healed;
         while self.cluster.now_micros() < clients_go_on {
             self.step(false)?;
@@ -148,7 +158,7 @@ impl<'a> Run<'a> {
         self.record.stop();
         self.wait("clients-end", CLIENTS_END, |run| run.phase() >= DONE)?;
         let at_rest = |run: &mut Self| rest::is_at_rest(&run.cluster);
-        let left = (healed + RESTS).saturating_sub(self.cluster.now_micros());
+        let left = (healed + RESTS + future).saturating_sub(self.cluster.now_micros());
         let rested = self.wait("comes-to-rest", left, at_rest);
         self.rested_after = self.cluster.now_micros() - healed;
         if rested.is_err() {

@@ -35,6 +35,16 @@ pub struct Scenario {
     pub recovery_millis: Option<u64>,
 }
 
+impl Scenario {
+    /// Whether a leader's clock may be so far ahead that it forgets all that its shard remembers.
+    pub fn clocks_leap(&self) -> bool {
+        let leaps = |kind| matches!(kind, Kind::ClockLeap | Kind::NodeHour);
+        self.faults
+            .iter()
+            .any(|(kind, weight)| *weight > 0 && leaps(*kind))
+    }
+}
+
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
     vec![

@@ -83,9 +83,9 @@ fn gaps(read: &Read<'_>, key: &Key<'_>, writes: &Timeline, nodes: &Nodes<'_>) ->
     };
     let beginning = existed(read, key, nodes).is_none();
     let beginning = beginning.then(|| gap(None, None));
-    let deletes = explanations(read, key, nodes).into_iter();
-    let deleted = deletes.map(|delete| gap(delete.node, Some(delete.end)));
-    beginning.into_iter().chain(deleted).collect()
+    let explained = explanations(read, key, nodes).into_iter();
+    let explained = explained.map(|delete| gap(delete.node, Some(delete.end)));
+    beginning.into_iter().chain(explained).collect()
 }
 
 /// Searches the graph around one read at a time.

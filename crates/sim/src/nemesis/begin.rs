@@ -14,9 +14,6 @@ use crate::fabric::{HostId, Quality};
 use crate::host::Speed;
 use crate::probe::Tampering;
 
-/// How far a clock jumps at the most, milliseconds. What was issued in a future that shards accept, and is forgotten by a leader
-/// whose clock leaps, keeps a shard from writing until that time has come: less than a cluster has to serve again.
-const JUMP: u64 = 20_000;
 /// Milliseconds.
 const HOUR: i64 = 3_600_000;
 
@@ -350,7 +347,7 @@ impl Nemesis {
         match kind {
             Kind::ClockJump => {
                 clock.set_right();
-                clock.jump(self.dice.between(0, 2 * JUMP).cast_signed() - JUMP.cast_signed());
+                clock.jump(self.dice.between(0, 90_000).cast_signed() - 45_000);
             }
             Kind::ClockLeap => {
                 clock.set_right();
