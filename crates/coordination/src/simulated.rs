@@ -36,6 +36,7 @@
 //! | [`kill`](Ensemble::kill) | nothing of the process acts any more; its sessions time out; what it has sent arrives |
 //! | [`pause`](Ensemble::pause) | neither heartbeats nor answers until it goes on; its sessions may time out unnoticed |
 //! | [`cut`](Ensemble::cut) | every connection of the host breaks, its clients notice later; three of ten writes that the cut has caught are carried out after all |
+//! | [`lose`](Ensemble::lose) | a znode is gone that somebody relies on, as after a restore from a backup |
 //! | [`outage`](Ensemble::outage) | every connection breaks; nothing is decided, so no session times out; afterwards each has a whole timeout |
 //! | [`set_faults`](Ensemble::set_faults) | losses, late writes, lost sessions, changes of servers, lag |
 //!
@@ -152,6 +153,12 @@ impl Ensemble {
         self.model.lock().faults = faults;
     }
 
+    /// Loses a znode without children, as if the servers had been restored from a backup that does not have it. Whether
+    /// there was one.
+    pub fn lose(&self, path: &str) -> bool {
+        self.model.lock().take_away(path)
+    }
+
     /// The majority of the servers is lost, or back.
     pub fn outage(&self, down: bool) {
         self.model.lock().outage(down);
@@ -166,7 +173,7 @@ impl Ensemble {
     /// | `late_write_landed` | those of them that were then carried out |
     /// | `lost_in_cut` | requests that a cut or an outage has caught |
     /// | `session_timeout` | sessions that ended because the servers heard nothing of them |
-    /// | `cut`, `outage`, `pause`, `kill` | calls of these methods that changed something |
+    /// | `lose`, `cut`, `outage`, `pause`, `kill` | calls of these methods that changed something |
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.model.lock().counts.all()
     }

@@ -50,6 +50,13 @@ pub struct Recorder {
 #[must_use = "an operation that never ends counts as one of unknown outcome"]
 pub struct Token(usize);
 
+impl Token {
+    /// Which of the [operations](History::operations) this one is going to be.
+    pub fn place(&self) -> usize {
+        self.0
+    }
+}
+
 impl Recorder {
     /// Nothing recorded yet.
     pub fn new() -> Self {

@@ -78,6 +78,7 @@ impl TrueTime {
 pub struct Cluster {
     seed: u64,
     tuning: Tuning,
+    timing: router::Timing,
     now: TrueTime,
     /// The network.
     pub fabric: Fabric,
@@ -120,6 +121,7 @@ impl Cluster {
         Self {
             seed,
             tuning: tuning(scenario),
+            timing: timing(scenario),
             now: TrueTime::default(),
             fabric: Fabric::new(seed, trace.clone()),
             ensemble: Ensemble::new(seed, EnsembleOptions::default()),
@@ -247,8 +249,10 @@ impl Cluster {
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };
+        let timing = self.timing.clone();
         host.start(&self.fabric, move |environment, exit| {
             let mut options = router::Options::new(coordination, id.at(PORT));
+            options.timing = timing;
             options.environment = environment;
             run_router(options, exit)
         });
@@ -550,6 +554,22 @@ fn tuning(scenario: &Scenario) -> Tuning {
         snapshot_chunk_bytes: 8 << 10,
         ..Tuning::default()
     }
+}
+
+/// As in production, but for how soon transactions are taken up.
+fn timing(scenario: &Scenario) -> router::Timing {
+    let mut timing = router::Timing::default();
+    if let Some(millis) = scenario.recovery_millis {
+        let after = Duration::from_millis(millis);
+        let transactions = &mut timing.transactions;
+        transactions.sweep_interval = after / 2;
+        transactions.takeover_jitter = after / 2;
+        transactions.undecided_after = after;
+        transactions.entry_after = after / 2;
+        transactions.pending_after = after;
+        transactions.decided_after = after;
+    }
+    timing
 }
 
 fn log_options() -> LogOptions {

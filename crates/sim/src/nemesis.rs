@@ -9,6 +9,7 @@ mod deletion;
 mod end;
 mod hunt;
 mod kind;
+mod ledger;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use self::coordinators::Coordinators;
 use self::deletion::Deletion;
 use self::hunt::Hunt;
 pub use self::kind::Kind;
+use self::ledger::Losses;
 use crate::cluster::{CLIENTS, Cluster};
 use crate::dice::Dice;
 use crate::fabric::{HostId, Quality};
@@ -29,6 +31,7 @@ pub struct Nemesis {
     running: Vec<(u64, Undo)>,
     hunt: Option<Hunt>,
     coordinators: Option<Coordinators>,
+    losses: Option<Losses>,
     deletion: Option<Deletion>,
     counts: BTreeMap<&'static str, u64>,
 }
@@ -41,8 +44,10 @@ enum Undo {
     Join(Vec<(HostId, HostId)>),
     Hunt,
     Coordinators,
+    Losses,
     Deletion,
     Network,
+    Far,
     Messages,
     Speed(HostId),
     Space(HostId),
@@ -64,6 +69,7 @@ impl Nemesis {
             running: Vec::new(),
             hunt: None,
             coordinators: None,
+            losses: None,
             deletion: None,
             counts: BTreeMap::new(),
         }
@@ -92,6 +98,12 @@ impl Nemesis {
         {
             self.strike(cluster, host);
         }
+        let lost = self.losses.as_mut().map(|losses| losses.go_on(cluster));
+        for coordinator in lost.unwrap_or_default() {
+            if self.dice.chance(0.8) {
+                self.strike(cluster, coordinator);
+            }
+        }
         if let Some(deletion) = &mut self.deletion {
             deletion.go_on(cluster, &mut self.dice);
         }
@@ -117,6 +129,7 @@ impl Nemesis {
             }
         }
         cluster.fabric.heal();
+        cluster.fabric.bring_near();
         cluster.fabric.set_quality(Quality::default());
         for host in cluster.servers() {
             cluster.start(host);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use history::{FinalState, History};
+use model::limits;
 use serde::{Deserialize, Serialize};
 
 use crate::STEP_MICROS;
@@ -71,6 +72,9 @@ const SETUP: u64 = 120_000_000;
 const SERVES_AGAIN: u64 = 30_000_000;
 /// How long it may take to come to rest after the last fault.
 const RESTS: u64 = 90_000_000;
+/// So much longer where clocks leap: what was issued in a future that shards accept, and is forgotten by a leader whose clock
+/// leaps, keeps its shard from writing until that time has come.
+const FUTURE: u64 = limits::MAX_CLOCK_AHEAD_MILLIS * 1000;
 /// How long the clients may take for what they are at: the longest is a table that is being created.
 const CLIENTS_END: u64 = 60_000_000;
 /// The disks are looked at so often.
@@ -140,7 +144,13 @@ impl<'a> Run<'a> {
         if longer == 0 {
             self.record.stop();
         }
-        self.wait("serves-again", SERVES_AGAIN, |run| run.phase() >= SERVED)?;
+        let future = if self.scenario.clocks_leap() {
+            FUTURE
+        } else {
+            0
+        };
+        let patience = SERVES_AGAIN + future;
+        self.wait("serves-again", patience, |run| run.phase() >= SERVED)?;
         self.served_after = self.cluster.now_micros() - healed;
         while self.cluster.now_micros() < clients_go_on {
             self.step(false)?;
@@ -148,7 +158,7 @@ impl<'a> Run<'a> {
         self.record.stop();
         self.wait("clients-end", CLIENTS_END, |run| run.phase() >= DONE)?;
         let at_rest = |run: &mut Self| rest::is_at_rest(&run.cluster);
-        let left = (healed + RESTS).saturating_sub(self.cluster.now_micros());
+        let left = (healed + RESTS + future).saturating_sub(self.cluster.now_micros());
         let rested = self.wait("comes-to-rest", left, at_rest);
         self.rested_after = self.cluster.now_micros() - healed;
         if rested.is_err() {
@@ -162,6 +172,9 @@ impl<'a> Run<'a> {
         let (history, last) = (self.record.history(), self.record.last_state());
         if let Some(unlike) = rest::unlike_what_was_read(&self.cluster, &last, &history) {
             return Err(self.failure("items-that-exist", unlike));
+        }
+        if let Some(conflict) = self.record.conflict_without_cause(&history) {
+            return Err(self.failure("conflicts-have-a-cause", conflict));
         }
         self.check_history(&history, &last)?;
         self.phase.store(REST, Ordering::Relaxed);
@@ -272,7 +285,9 @@ impl<'a> Run<'a> {
             first.open_accounts(&workload).await;
             phase.store(READY, Ordering::Relaxed);
             let churners = (0..workload.churners).filter_map(|number| worker(1000 + number));
-            let churners: Vec<_> = churners.map(|worker| churn(worker, what)).collect();
+            let churners: Vec<_> = churners
+                .map(|worker| churn(worker, what, workload.clone()))
+                .collect();
             let workers = (1..=workload.clients).filter_map(&mut worker);
             let workers: Vec<_> = workers
                 .map(|worker| worker.work(workload.clone()))
@@ -280,6 +295,11 @@ impl<'a> Run<'a> {
             let tellers = (0..workload.tellers).filter_map(|number| worker(2000 + number));
             let tellers: Vec<_> = tellers
                 .map(|teller| teller.tell(workload.clone()))
+                .collect();
+            let keepers = (0..workload.doors).filter_map(|number| worker(3000 + number));
+            let keepers: Vec<_> = (0..)
+                .zip(keepers)
+                .map(|(door, keeper)| keeper.keep(door, workload.clone()))
                 .collect();
             let serve = async {
                 until(&phase, HEALED).await;
@@ -290,6 +310,7 @@ impl<'a> Run<'a> {
                 futures::future::join_all(churners),
                 futures::future::join_all(workers),
                 futures::future::join_all(tellers),
+                futures::future::join_all(keepers),
                 serve
             );
             first.final_audit(&workload).await;

@@ -1,5 +1,7 @@
 //! What a run is made of: a cluster, what its clients do, what goes wrong.
 
+mod transactions;
+
 use crate::nemesis::Kind;
 use crate::workload::{Churn, Transactions, WorkTable, Workload};
 
@@ -28,6 +30,19 @@ pub struct Scenario {
     pub group_log_bytes: u64,
     /// The state store is made durable so often, milliseconds.
     pub persist_millis: u64,
+    /// Routers take up a transaction that others have not finished after so long, milliseconds; `None`: as in
+    /// production.
+    pub recovery_millis: Option<u64>,
+}
+
+impl Scenario {
+    /// Whether a leader's clock may be so far ahead that it forgets all that its shard remembers.
+    pub fn clocks_leap(&self) -> bool {
+        let leaps = |kind| matches!(kind, Kind::ClockLeap | Kind::NodeHour);
+        self.faults
+            .iter()
+            .any(|(kind, weight)| *weight > 0 && leaps(*kind))
+    }
 }
 
 /// All scenarios.
@@ -47,8 +62,15 @@ pub fn all() -> Vec<Scenario> {
         lost_log(),
         old_backup(),
         operators(),
-        transactions(),
-        bank(),
+        transactions::transactions(),
+        transactions::bank(),
+        transactions::impatient(),
+        transactions::lost_entries(),
+        transactions::snapshots(),
+        transactions::absences(),
+        transactions::apart(),
+        transactions::dropped(),
+        transactions::clocks(),
         calm(),
     ]
 }
@@ -72,6 +94,7 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
             }],
             clients: 8,
             keys: 24,
+            apart: false,
             think_millis: 100,
             value_bytes: 400,
             deletes: 0.08,
@@ -82,29 +105,36 @@ fn base(name: &'static str, about: &'static str) -> Scenario {
             transactions: Transactions::default(),
             tellers: 0,
             accounts: 0,
+            doors: 0,
+            door_millis: 250,
         },
         churn: Churn {
             shards: 3,
             names: 2,
             races: 0.2,
+            transactions: 0.0,
         },
         seconds: 60,
         faults: Vec::new(),
         fault_millis: 800,
         group_log_bytes: 96 << 10,
         persist_millis: 1_000,
+        recovery_millis: None,
     }
 }
 
 fn everything() -> Scenario {
     let weight = |kind: &Kind| match kind {
-        // For scenarios of their own: a node that serves nothing any more, a table that nobody can use.
+        // For scenarios of their own: a node that serves nothing any more, a table that nobody can use, entries whose loss is
+        // survived only while clocks are right, tokens that a clock which is far ahead forgets.
         Kind::LoseLog
         | Kind::HideTable
         | Kind::UndoTable
         | Kind::KeepTable
         | Kind::DropTable
-        | Kind::ForgetNode => 0,
+        | Kind::ForgetNode
+        | Kind::LoseEntries
+        | Kind::RouterHour => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -116,14 +146,26 @@ fn everything() -> Scenario {
     Scenario {
         workload: Workload {
             churners: 1,
+            puts: 0.36,
+            transactions: Transactions {
+                puts: 0.06,
+                gets: 0.04,
+                items: 3,
+                conditions: 0.1,
+                tokens: 0.2,
+            },
             ..base("", "").workload
+        },
+        churn: Churn {
+            transactions: 0.2,
+            ..base("", "").churn
         },
         faults: Kind::ALL.iter().map(|kind| (*kind, weight(kind))).collect(),
         // Not every fault finds something to hit: one in a second is to.
         fault_millis: 680,
         ..base(
             "everything",
-            "puts, gets, deletes and a table that comes and goes, under every fault",
+            "puts, gets, deletes, transactions and a table that comes and goes, under every fault",
         )
     }
 }
@@ -319,6 +361,7 @@ fn churn() -> Scenario {
             shards: 2,
             names: 1,
             races: 0.2,
+            transactions: 0.0,
         },
         faults: vec![
             (Kind::KillNode, 4),
@@ -442,92 +485,13 @@ fn operators() -> Scenario {
     }
 }
 
-fn transactions() -> Scenario {
-    let table = |name: &str, shards| WorkTable {
-        name: name.to_owned(),
-        shards,
-        replicas: 3,
-    };
-    Scenario {
-        routers: 3,
-        workload: Workload {
-            tables: vec![table("work", 3), table("more", 2)],
-            clients: 8,
-            keys: 5,
-            think_millis: 60,
-            value_bytes: 40,
-            deletes: 0.08,
-            puts: 0.14,
-            batches: 0.02,
-            transactions: Transactions {
-                puts: 0.34,
-                gets: 0.22,
-                items: 4,
-                conditions: 0.25,
-                tokens: 0.2,
-            },
-            ..base("", "").workload
-        },
-        faults: coordinators_die(),
-        ..base(
-            "transactions",
-            "transactions, puts, gets and deletes on few keys while all who take part die",
-        )
-    }
-}
-
-fn bank() -> Scenario {
-    let transactions = transactions();
-    Scenario {
-        name: "bank",
-        about: "transfers between accounts whose sum never changes, while all who take part die",
-        workload: Workload {
-            clients: 2,
-            tellers: 6,
-            accounts: 4,
-            ..transactions.workload.clone()
-        },
-        ..transactions
-    }
-}
-
-/// What goes wrong where transactions are: most of it hits those who coordinate them.
-fn coordinators_die() -> Vec<(Kind, u64)> {
-    vec![
-        (Kind::KillRouter, 5),
-        (Kind::StopRouter, 1),
-        (Kind::PauseRouter, 5),
-        (Kind::HuntCoordinators, 6),
-        (Kind::KillNode, 3),
-        (Kind::PowerNode, 2),
-        (Kind::PauseNode, 3),
-        (Kind::KillAll, 1),
-        (Kind::CutOneWay, 2),
-        (Kind::CutBothWays, 3),
-        (Kind::CutOffNode, 1),
-        (Kind::CutNodeFromNodes, 2),
-        (Kind::ResetConnections, 4),
-        (Kind::StallingNetwork, 3),
-        (Kind::LossyNetwork, 2),
-        (Kind::LoseMessages, 1),
-        (Kind::DoubleMessages, 1),
-        (Kind::ClockJump, 2),
-        (Kind::ClockDrift, 1),
-        (Kind::CutCoordination, 5),
-        (Kind::StopCoordination, 1),
-        (Kind::FlakyCoordination, 4),
-        (Kind::LateWrites, 4),
-        (Kind::SlowApply, 2),
-    ]
-}
-
 fn calm() -> Scenario {
     base("calm", "nothing goes wrong")
 }
 
-/// The scenario that a seed stands for: most of them are `everything`.
+/// The scenario that a seed stands for: `everything` more often than any other.
 pub fn of_seed(seed: u64) -> Scenario {
-    const ORDER: [&str; 24] = [
+    const ORDER: [&str; 32] = [
         "everything",
         "elections",
         "compaction",
@@ -552,6 +516,14 @@ pub fn of_seed(seed: u64) -> Scenario {
         "bank",
         "operators",
         "transactions",
+        "impatient",
+        "lost-entries",
+        "snapshots",
+        "absences",
+        "everything",
+        "apart",
+        "dropped",
+        "clocks",
     ];
     let name = ORDER[(seed % ORDER.len() as u64) as usize];
     named(name).unwrap_or_else(everything)

@@ -5,6 +5,8 @@
 
 mod bank;
 mod churn;
+mod conflicts;
+mod doors;
 mod transact;
 
 use std::collections::BTreeMap;
@@ -21,6 +23,7 @@ use parking_lot::Mutex;
 
 pub use self::bank::account;
 pub use self::churn::{Churn, churn};
+use self::conflicts::Conflict;
 pub use self::transact::Transactions;
 use crate::cluster::TrueTime;
 use crate::dice::Dice;
@@ -46,6 +49,8 @@ pub struct Workload {
     pub clients: u64,
     /// Keys of each table.
     pub keys: u64,
+    /// Each client has keys of its own, so that nobody is in its way.
+    pub apart: bool,
     /// Between two operations of a client, milliseconds on average.
     pub think_millis: u64,
     /// Bytes of a value, at the most.
@@ -66,13 +71,21 @@ pub struct Workload {
     pub tellers: u64,
     /// Accounts in each table.
     pub accounts: u64,
+    /// Doors that are opened and closed, each by a keeper of its own.
+    pub doors: u64,
+    /// How long one is open, and how long closed, milliseconds on average.
+    pub door_millis: u64,
 }
+
+/// A key in a table.
+type Place = (String, Bytes);
 
 impl Workload {
     /// Every key of each table that clients may have written.
     pub fn all_keys(&self) -> impl Iterator<Item = Bytes> {
         let keys = (0..self.keys).map(key_of);
-        keys.chain((0..self.accounts).map(account))
+        let accounts = (0..self.accounts).map(account);
+        keys.chain(accounts).chain(self.door_keys())
     }
 }
 
@@ -86,6 +99,7 @@ pub struct Record {
     successes: Arc<AtomicU64>,
     last: Arc<Mutex<FinalState>>,
     complaint: Arc<Mutex<Option<(&'static str, String)>>>,
+    conflicts: Arc<Mutex<Vec<Conflict>>>,
 }
 
 impl Record {
@@ -99,7 +113,16 @@ impl Record {
             successes: Arc::default(),
             last: Arc::default(),
             complaint: Arc::default(),
+            conflicts: Arc::default(),
         }
+    }
+
+    /// The first conflict of a transaction for which there is no cause in the history.
+    pub fn conflict_without_cause(&self, history: &History) -> Option<String> {
+        let conflicts = self.conflicts.lock();
+        conflicts
+            .iter()
+            .find_map(|conflict| conflict.without_cause(history))
     }
 
     /// What a client has seen that must not be, and the history doesn't show, and the property that it violates.
@@ -170,6 +193,8 @@ pub struct Worker {
     values: u64,
     /// The version of each key when it was last seen.
     seen: BTreeMap<(String, Bytes), u64>,
+    /// The tables of its own, and what they are called in the history.
+    incarnations: BTreeMap<String, String>,
 }
 
 impl Worker {
@@ -207,6 +232,7 @@ impl Worker {
             dice,
             values: 0,
             seen: BTreeMap::new(),
+            incarnations: BTreeMap::new(),
         })
     }
 
@@ -223,7 +249,7 @@ impl Worker {
         let Some(table) = self.dice.pick(&workload.tables).cloned() else {
             return;
         };
-        let key = key_of(self.dice.between(0, workload.keys.saturating_sub(1)));
+        let key = self.any_key(workload);
         let bytes = workload.value_bytes;
         let choice = self.dice.between(0, 999) as f64 / 1000.0;
         let table = &table.name;
@@ -255,6 +281,16 @@ impl Worker {
             let eventual = self.dice.chance(workload.eventual);
             let _ = self.get(table, table, key, !eventual).await;
         }
+    }
+
+    /// A key that this client may use.
+    fn any_key(&mut self, workload: &Workload) -> Bytes {
+        let (keys, clients) = (workload.keys, workload.clients.max(1));
+        if !workload.apart {
+            return key_of(self.dice.between(0, keys.saturating_sub(1)));
+        }
+        let own = self.dice.between(0, (keys / clients).saturating_sub(1));
+        key_of(own * clients + self.number % clients)
     }
 
     /// What a write asks of its key: mostly nothing, else that it is there, or not, or as it was last seen.

@@ -42,10 +42,18 @@ fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> 
     })
 }
 
-/// Between them they use all that is simulated: tables that come and go, the coordination store, disks that fail.
+/// Between them they use all that is simulated: tables that come and go, the coordination store, disks that fail, a ledger that
+/// forgets, routers that are far away.
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let scenarios = ["everything", "churn", "lost-log", "disks"];
+    let scenarios = [
+        "everything",
+        "churn",
+        "lost-log",
+        "disks",
+        "lost-entries",
+        "absences",
+    ];
     each(&scenarios, |scenario| {
         let (first, second) = (report("7", scenario), report("7", scenario));
         assert!(first.digest.1 > 1_000, "{first:?}");
@@ -79,6 +87,14 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("creation-unfenced", "deletion-is-final", "churn", "5"),
     ("seal-given-up", "tables-as-confirmed", "churn", "2"),
     ("undo-destroys-data", "serves-again", "old-backup", "2"),
+    ("timestamp-falls-on-delete", "timestamps-never-fall", "transactions", "1"),
+    ("own-prepare-a-conflict", "conflicts-have-a-cause", "apart", "1"),
+    ("decide-without-window", "decided-once", "lost-entries", "1"),
+    ("cancel-leaves-placeholder", "placeholders-have-intents", "snapshots", "1"),
+    ("intents-not-in-snapshot", "applied-with-data", "snapshots", "1"),
+    ("absent-without-lsn", "strict-serializability", "absences", "3"),
+    ("decision-unchecked", "decided-once", "impatient", "2"),
+    ("missing-taken-for-cancelled", "decided-once", "lost-entries", "1"),
 ];
 
 #[test]

@@ -13,7 +13,7 @@ use super::message::{Delivery, Event, Opened, Reply};
 use super::party::{Client, Live, Obstacles};
 use super::random::Random;
 use crate::tree_state::{Edit, State, Transaction};
-use crate::{Znode, path};
+use crate::{ANY_VERSION, Operation, Znode, path};
 
 use super::view::View;
 
@@ -198,6 +198,18 @@ impl Model {
             }
             self.wake_when_due(session);
         }
+    }
+
+    /// Takes a znode away on nobody's behalf.
+    pub(super) fn take_away(&mut self, path: &str) -> bool {
+        let nobody = 0;
+        let delete = vec![Operation::delete(path, ANY_VERSION)];
+        let Ok((transaction, _)) = self.committed.stage(nobody, delete) else {
+            return false;
+        };
+        self.counts.count("lose");
+        self.commit(transaction);
+        true
     }
 
     /// Shows a session what it is due to see.

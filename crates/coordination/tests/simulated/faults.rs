@@ -50,6 +50,21 @@ async fn a_write_whose_request_is_lost_never_happens() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_servers_lose_was_never_there_for_those_who_look_and_write_later() {
+    let driven = Driven::new(1);
+    let session = driven.session(1).await;
+    session.create("/a", "1".into(), PERSISTENT).await.unwrap();
+    let mut watch = session.watch("/a").await.unwrap();
+    assert!(driven.ensemble.lose("/a"));
+    assert!(!driven.ensemble.lose("/a"));
+    assert_eq!(driven.count("lose"), 1);
+    watch.changed().await.unwrap();
+    assert_eq!(session.get("/a").await, Ok(None));
+    let set = session.set("/a", "2".into(), 0).await;
+    assert!(matches!(set, Err(Error::NoNode { .. })));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_write_lands_after_its_caller_has_gone_on() {
     let mut landed_after_the_next = 0;
     for seed in 0..20 {

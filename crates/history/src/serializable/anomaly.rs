@@ -67,18 +67,17 @@ pub(super) fn report(named: Named, cycle: &[Edge<'_>], nodes: &Nodes<'_>) -> Vio
         name(named, cycle)
     );
     for edge in cycle {
-        let (from, to) = (nodes.operations[edge.from], nodes.operations[edge.to]);
         // Writing to a string has no failing case.
-        let _ = write!(
-            detail,
-            "\n  {} before {}: {}",
-            brief(from),
-            brief(to),
-            reason(edge, nodes)
-        );
+        let _ = write!(detail, "\n  {}", because(edge, nodes));
     }
     let operations = cycle.iter().map(|edge| nodes.operations[edge.from]);
     Violation::broken(PROPERTY, detail, operations)
+}
+
+/// An edge, in words.
+pub(super) fn because(edge: &Edge<'_>, nodes: &Nodes<'_>) -> String {
+    let [from, to] = [edge.from, edge.to].map(|node| brief(nodes.operations[node]));
+    format!("{from} before {to}: {}", reason(edge, nodes))
 }
 
 fn name(named: Named, cycle: &[Edge<'_>]) -> String {

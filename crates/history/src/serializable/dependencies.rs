@@ -6,8 +6,9 @@
 //! S saw nothing                               S ─rw→ A          (if nothing was deleted)
 //! ```
 
+use super::absence::explanations;
 use super::graph::{Graph, Kind};
-use super::nodes::{Delete, Key, Nodes, Read, Saw, Write};
+use super::nodes::{Key, Nodes, Read, Saw, Write};
 use super::real_time::Timeline;
 use crate::touch::Place;
 
@@ -88,21 +89,13 @@ impl<'n, 'h> Order<'n, 'h> {
     /// these that is possible. If none is, that is every write, those that it should have seen among them.
     fn missing(&self, read: &Read<'h>, graph: &mut Graph<'h>) {
         let place = Some(self.place);
-        let (invoked, end) = (self.nodes.invoked(read.node), self.nodes.end(read.node));
+        let invoked = self.nodes.invoked(read.node);
         let over = |write: &&Write<'_>| self.nodes.end(write.node) < invoked;
         let began = |write: &&Write<'_>| self.nodes.invoked(write.node);
         let latest = self.key.writes.iter().filter(over).max_by_key(began);
-        // The key existed after this moment, and still before the read, unless it was deleted since.
-        let existed = latest.as_ref().map(began);
-        let possible: Vec<&Delete> = self
-            .key
-            .deletes
-            .iter()
-            .filter(|delete| delete.invoked <= end && delete.node != Some(read.node))
-            .filter(|delete| existed.is_none_or(|existed| delete.end >= existed))
-            .collect();
+        let possible = explanations(read, self.key, self.nodes);
         if let [delete] = possible.as_slice()
-            && existed.is_some()
+            && latest.is_some()
             && let Some(delete) = delete.node
         {
             graph.add(delete, read.node, Kind::WriteRead, place);

@@ -30,6 +30,9 @@
 //! | G2-item | several `rw` | write skew, long fork |
 //! | …-realtime | the same, but only with `rt` edges | stale read |
 //!
+//! A read that saw nothing may be due to any of several deletes, so there is no edge to it. It is a violation if the edges that
+//! are certain exclude them all (`absence`).
+//!
 //! Where a key's version order is not told, real time tells some of it: a write that began after another's end replaced it,
 //! since each key by itself is linearizable. This holds for deletes, which have no versions.
 //!
@@ -43,9 +46,10 @@
 //! # Caveats
 //!
 //! Every edge is certain, so a report is never wrong; but not everything is known (the version of a write that nobody read,
-//! which of several deletes a missing item is due to), so some violations stay unseen. A value that several operations wrote to
+//! which of several deletes two missing items are due to), so some violations stay unseen. A value that several operations wrote to
 //! one key names a writer only if the version does.
 
+mod absence;
 mod anomaly;
 mod cycle;
 mod dependencies;
@@ -73,6 +77,7 @@ pub fn check(history: &History) -> Result<Checked, Violation> {
     if let Some((class, cycle)) = cycle::worst(&graph) {
         return Err(anomaly::report(class, &cycle, &nodes));
     }
+    absence::check(&nodes, &graph)?;
     Ok(Checked {
         operations: nodes.len(),
         keys: nodes.places.len(),

@@ -326,6 +326,28 @@ fn deletes_have_no_versions_but_a_place_in_time() {
     fails(again, "G-single-realtime (stale read)", 2);
 }
 
+/// A door that is opened before a lamp is lit and closed after it is out.
+#[test]
+fn an_absence_that_no_delete_explains() {
+    let history = |closed: std::ops::Range<u64>, opened: std::ops::Range<u64>| {
+        vec![
+            put(1, 1..5, "door", "d0").version(1),
+            put(1, 6..8, "lamp", "off").version(1),
+            delete(1, closed.start..closed.end, "door").deleted(),
+            put(1, opened.start..opened.end, "door", "d1").version(5),
+            put(1, 50..55, "lamp", "on").version(2),
+            put(1, 60..65, "lamp", "off again").version(3),
+            delete(1, 70..75, "door").deleted(),
+            transact_get(2, 20..90, &["door", "lamp"]).saw(&[("", 0), ("on", 2)]),
+        ]
+    };
+    fails(history(10..25, 40..45), "unexplained absence", 5);
+    // Opened while the lamp was being lit: it may have been lit behind a closed door.
+    passes(history(10..25, 40..51));
+    // The first delete may have come last of all.
+    passes(history(10..66, 40..45));
+}
+
 #[test]
 fn a_delete_of_unknown_outcome_excuses_what_is_missing() {
     passes(after_start([

@@ -100,6 +100,8 @@ struct State {
     now: u64,
     dice: Dice,
     quality: Quality,
+    /// A host to and from which it is another one.
+    far: Option<(HostId, Quality)>,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
     hosts: BTreeMap<HostId, Host>,
@@ -152,6 +154,7 @@ impl Fabric {
             now: 0,
             dice: Dice::new(seed, "network"),
             quality: Quality::default(),
+            far: None,
             events: BinaryHeap::new(),
             scheduled: 0,
             hosts: BTreeMap::new(),
@@ -210,6 +213,19 @@ impl Fabric {
         self.state.lock().quality = quality;
     }
 
+    /// How well it works to and from a host from now on. One at a time: false if another one is far away already.
+    pub fn set_far(&self, host: HostId, quality: Quality) -> bool {
+        let mut state = self.state.lock();
+        let near = state.far.is_none();
+        state.far.get_or_insert((host, quality));
+        near
+    }
+
+    /// No host is far away any more.
+    pub fn bring_near(&self) {
+        self.state.lock().far = None;
+    }
+
     /// Breaks connections between two hosts, each with this probability. Says how many.
     pub fn reset(&self, a: HostId, b: HostId, probability: f64) -> usize {
         self.state.lock().reset(a, b, probability)
@@ -264,7 +280,16 @@ impl State {
 
     /// When a packet that is sent now arrives, if nothing is in its way.
     fn arrival(&mut self) -> u64 {
-        let quality = self.quality;
+        self.arrival_by(self.quality)
+    }
+
+    /// The same between two hosts.
+    fn arrival_between(&mut self, from: HostId, to: HostId) -> u64 {
+        let far = self.far.filter(|(host, _)| [from, to].contains(host));
+        self.arrival_by(far.map_or(self.quality, |(_, quality)| quality))
+    }
+
+    fn arrival_by(&mut self, quality: Quality) -> u64 {
         let mut takes = quality.least_micros + self.dice.around(quality.jitter_micros);
         if self.dice.chance(quality.loss) {
             self.count("packet lost");

@@ -98,7 +98,10 @@ impl State {
     }
 
     fn put(&mut self, number: u64, packet: Packet) {
-        let arrival = self.arrival();
+        let Some((from, to)) = self.pipes.get(&number).map(|pipe| (pipe.from.0, pipe.to.0)) else {
+            return;
+        };
+        let arrival = self.arrival_between(from, to);
         let Some(pipe) = self.pipes.get_mut(&number) else {
             return;
         };

@@ -78,6 +78,26 @@ fn what_a_killed_process_has_sent_arrives_before_the_break() {
 }
 
 #[test]
+fn one_host_at_a_time_is_far_away() {
+    let mut wire = wire();
+    let quality = Quality {
+        least_micros: 2_000_000,
+        ..Quality::default()
+    };
+    assert!(wire.fabric.set_far(READER, quality));
+    assert!(!wire.fabric.set_far(WRITER, quality));
+    assert!(matches!(wire.write(b"far"), Poll::Ready(Ok(3))));
+    wire.pass(1_000_000);
+    assert!(wire.read().is_pending());
+    wire.pass(5_000_000);
+    assert!(matches!(wire.read(), Poll::Ready(Ok(bytes)) if bytes == b"far"));
+    wire.fabric.bring_near();
+    assert!(matches!(wire.write(b"near"), Poll::Ready(Ok(4))));
+    wire.pass(500_000);
+    assert!(matches!(wire.read(), Poll::Ready(Ok(bytes)) if bytes == b"near"));
+}
+
+#[test]
 fn a_dead_machine_says_nothing() {
     let mut wire = wire();
     wire.fabric.kill(WRITER, false);

@@ -17,6 +17,8 @@
 //! | `no_orphans`, `no_residue` | tables T3 | at rest |
 //! | `decided_once` | transactions, ATC 2023 §4 | every entry that is applied |
 //! | `no_intents` | transactions X5 | at rest |
+//! | `timestamps` | transactions, ATC 2023 §4.2 | every crash, every five seconds |
+//! | `placeholders` | transactions X5 | every crash, every five seconds |
 //!
 //! Confirmed writes, linearizability and the like are properties of the clients' history: crate `history`.
 
@@ -35,9 +37,12 @@ mod no_intents;
 mod no_orphans;
 mod no_residue;
 mod one_vote;
+mod placeholders;
 mod replicas_equal;
 mod replicas_run;
 mod state_machine_safety;
+mod stored;
+mod timestamps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +54,7 @@ use storage::disk::SimDisk;
 use storage::state::MemoryStore;
 
 pub use self::bounded::Bounds;
+pub use self::decided_once::Commits;
 pub use self::found::FoundLog;
 pub(crate) use self::found::records;
 pub(crate) use self::no_intents::ledger_entries;
@@ -148,11 +154,13 @@ pub struct Invariants {
 struct State {
     all: Vec<Box<dyn Invariant>>,
     broken: Option<Broken>,
+    commits: Commits,
 }
 
 impl Invariants {
     /// All of them, for nodes that keep these bounds.
     pub fn new(bounds: Bounds) -> Self {
+        let commits = Commits::default();
         let all: Vec<Box<dyn Invariant>> = vec![
             Box::new(election_safety::ElectionSafety::default()),
             Box::new(one_vote::OneVote::default()),
@@ -169,10 +177,16 @@ impl Invariants {
             Box::new(deletion_is_final::DeletionIsFinal::default()),
             Box::new(no_orphans::NoOrphans::default()),
             Box::new(no_residue::NoResidue),
-            Box::new(decided_once::DecidedOnce::default()),
+            Box::new(decided_once::DecidedOnce::new(commits.clone())),
             Box::new(no_intents::NoIntents),
+            Box::new(timestamps::Timestamps::default()),
+            Box::new(placeholders::Placeholders),
         ];
-        let state = State { all, broken: None };
+        let state = State {
+            all,
+            broken: None,
+            commits,
+        };
         Self {
             state: Arc::new(Mutex::new(state)),
         }
@@ -181,6 +195,11 @@ impl Invariants {
     /// The first one that was broken.
     pub fn broken(&self) -> Option<Broken> {
         self.state.lock().broken.clone()
+    }
+
+    /// Where which transactions were committed, as far as it was seen.
+    pub fn commits(&self) -> Commits {
+        self.state.lock().commits.clone()
     }
 
     /// See [`Invariant::turned`].
@@ -229,7 +248,7 @@ impl Invariants {
 
     fn each(&self, mut look: impl FnMut(&mut dyn Invariant) -> Result<(), String>) {
         let mut state = self.state.lock();
-        let State { all, broken } = &mut *state;
+        let State { all, broken, .. } = &mut *state;
         for invariant in all {
             if let Err(detail) = look(&mut **invariant) {
                 let property = invariant.name();

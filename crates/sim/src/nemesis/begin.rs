@@ -7,11 +7,15 @@ use coordination::simulated::Faults;
 use super::coordinators::Coordinators;
 use super::deletion::Deletion;
 use super::hunt::Hunt;
+use super::ledger::Losses;
 use super::{Kind, Nemesis, Undo, both_ways};
 use crate::cluster::{CLIENTS, Cluster, Command, Death};
 use crate::fabric::{HostId, Quality};
 use crate::host::Speed;
 use crate::probe::Tampering;
+
+/// Milliseconds.
+const HOUR: i64 = 3_600_000;
 
 /// Where a fault may strike.
 struct Targets {
@@ -48,6 +52,7 @@ impl Nemesis {
             Kind::LoseLog => self.lose_log(cluster, at.node),
             Kind::HuntLeaders => self.hunt_leaders(cluster),
             Kind::HuntCoordinators => self.hunt_coordinators(cluster),
+            Kind::LoseEntries => self.lose_entries(cluster),
             Kind::DeleteBehindCut => self.delete_behind_cut(cluster),
             Kind::PauseNode => {
                 // Mostly about as long as an election takes, sometimes much longer.
@@ -69,6 +74,7 @@ impl Nemesis {
             Kind::LossyNetwork | Kind::StallingNetwork | Kind::SlowNetwork => {
                 self.network(cluster, kind)
             }
+            Kind::FarRouter => self.far(cluster, at.router),
             Kind::ResetConnections => {
                 let reset = |&host| cluster.fabric.reset(at.server, host, 0.7);
                 at.all.iter().map(reset).sum::<usize>() > 0
@@ -83,14 +89,9 @@ impl Nemesis {
             | Kind::StoreError
             | Kind::StoreWriteError
             | Kind::StoreFull => self.disk(cluster, kind, at.node),
-            Kind::ClockJump | Kind::ClockLeap | Kind::ClockDrift => {
-                let host = if kind == Kind::ClockLeap {
-                    at.node
-                } else {
-                    at.any
-                };
-                self.clock(cluster, kind, host)
-            }
+            Kind::ClockJump | Kind::ClockDrift => self.clock(cluster, kind, at.any),
+            Kind::ClockLeap | Kind::NodeHour => self.clock(cluster, kind, at.node),
+            Kind::RouterHour => self.clock(cluster, kind, at.router),
             Kind::CutCoordination => self.cut_coordination(cluster, at.server, 100, 10_000),
             Kind::CutCoordinationWidely => {
                 let spared = self.dice.between(0, at.nodes.len() as u64 - 1) as usize;
@@ -187,6 +188,15 @@ impl Nemesis {
         true
     }
 
+    fn lose_entries(&mut self, cluster: &Cluster) -> bool {
+        if self.losses.is_some() {
+            return false;
+        }
+        self.losses = Some(Losses::new(cluster));
+        self.until(cluster, 1_000, 6_000, Undo::Losses);
+        true
+    }
+
     /// Kills or pauses a coordinator.
     pub(super) fn strike(&mut self, cluster: &mut Cluster, host: HostId) {
         if self.dice.chance(0.6) {
@@ -260,6 +270,19 @@ impl Nemesis {
         true
     }
 
+    fn far(&mut self, cluster: &Cluster, router: HostId) -> bool {
+        let quality = Quality {
+            least_micros: self.dice.between(1_000, 8_000),
+            jitter_micros: self.dice.between(15_000, 60_000),
+            ..Quality::default()
+        };
+        let far = cluster.fabric.set_far(router, quality);
+        if far {
+            self.until(cluster, 4_000, 12_000, Undo::Far);
+        }
+        far
+    }
+
     fn tamper(&mut self, cluster: &Cluster, set: impl FnOnce(&mut Tampering, f64)) -> bool {
         let mut tampering = Tampering::default();
         set(&mut tampering, 0.01 * self.dice.between(5, 50) as f64);
@@ -329,6 +352,11 @@ impl Nemesis {
             Kind::ClockLeap => {
                 clock.set_right();
                 clock.jump(self.dice.between(125_000, 300_000).cast_signed());
+                self.until(cluster, 500, 6_000, Undo::Rate(host));
+            }
+            Kind::NodeHour | Kind::RouterHour => {
+                clock.set_right();
+                clock.jump(if self.dice.chance(0.5) { HOUR } else { -HOUR });
                 self.until(cluster, 500, 6_000, Undo::Rate(host));
             }
             _ => {

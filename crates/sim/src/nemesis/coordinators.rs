@@ -8,11 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use coordination::records::{EntryRecord, decode_at};
-use coordination::tree::Node;
+use coordination::records::EntryRecord;
 use model::TransactionId;
 
 use super::deletion::Known;
+use super::ledger::entries;
 use crate::cluster::Cluster;
 use crate::dice::Dice;
 use crate::fabric::HostId;
@@ -53,15 +53,7 @@ impl Coordinators {
 
     /// Entries that are new, or say something else than at the last look.
     fn changed(&mut self, cluster: &Cluster) -> Vec<(TransactionId, EntryRecord)> {
-        let tree = cluster.ensemble.tree();
-        let entries = tree.iter().filter_map(|(path, znode)| {
-            let node @ Node::Transaction(id) = Node::parse(path).ok()? else {
-                return None;
-            };
-            let record = decode_at::<EntryRecord>(&node, &znode.data).ok()?;
-            Some((id, znode.stat.version, record))
-        });
-        let entries: Vec<_> = entries.collect();
+        let entries = entries(&cluster.ensemble.tree());
         let before = std::mem::take(&mut self.seen);
         self.seen = entries
             .iter()

@@ -25,12 +25,14 @@ impl Nemesis {
                 }
             }
             Undo::Coordinators => self.coordinators = None,
+            Undo::Losses => self.losses = None,
             Undo::Deletion => {
                 if let Some(mut deletion) = self.deletion.take() {
                     deletion.end(cluster);
                 }
             }
             Undo::Network => cluster.fabric.set_quality(Quality::default()),
+            Undo::Far => cluster.fabric.bring_near(),
             Undo::Messages => cluster.tamper.set(Tampering::default()),
             Undo::Speed(host) => {
                 if let Some(host) = cluster.host(host) {

@@ -43,6 +43,9 @@ kinds! {
     HuntLeaders = "leaders hunted",
     /// For some seconds, routers are killed or paused in the middle of transactions that they coordinate.
     HuntCoordinators = "coordinators hunted",
+    /// For some seconds, the ledger loses the entries of transactions that some of their shards have committed and others
+    /// have not yet, mostly together with their coordinators.
+    LoseEntries = "ledger entries lost",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
     /// A router is killed and started again.
@@ -67,6 +70,8 @@ kinds! {
     StallingNetwork = "stalling network",
     /// Everything takes longer.
     SlowNetwork = "slow network",
+    /// Everything takes longer to and from one router, and each packet another time.
+    FarRouter = "router far away",
     /// Connections break.
     ResetConnections = "connections reset",
     /// Messages between replicas are lost.
@@ -93,6 +98,10 @@ kinds! {
     ClockJump = "clock jump",
     /// A node's wall clock is set so far ahead for some seconds that everything is older than what a shard remembers.
     ClockLeap = "clock leap",
+    /// A node's wall clock is set an hour ahead, or back, for some seconds.
+    NodeHour = "clock of a node an hour off",
+    /// The same of a router.
+    RouterHour = "clock of a router an hour off",
     /// A clock runs too fast or too slowly.
     ClockDrift = "clock drift",
     /// A host does not hear the coordination store.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{Condition, Error, Item, TransactItem as Put};
 
-use super::{Worker, Workload};
+use super::{Place, Worker, Workload};
 
 /// What each account has at first.
 const BEGINNING: u64 = 100;
@@ -21,9 +21,6 @@ const BEGINNING: u64 = 100;
 pub fn account(number: u64) -> Bytes {
     Bytes::from(format!("account-{number}"))
 }
-
-/// A table and a key of it.
-type Place = (String, Bytes);
 
 impl Workload {
     /// Every account.

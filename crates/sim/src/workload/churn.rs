@@ -10,11 +10,12 @@
 //! What it can't know, because an answer was lost, it finds out by asking. But a request whose answer was lost
 //! may still be under way, and do its work late; so the name is given up after that.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client::{Client, Consistency, Error, Reason};
+use client::{Client, Consistency, Error, Reason, TransactItem};
 
-use super::{Worker, key_of};
+use super::{Worker, Workload, key_of};
 
 /// Keys of each table.
 const KEYS: u64 = 4;
@@ -28,10 +29,12 @@ pub struct Churn {
     pub names: u64,
     /// The share of the tables that are deleted while they are being created.
     pub races: f64,
+    /// The share of the others that are deleted while transactions write to them, and to the tables that stay.
+    pub transactions: f64,
 }
 
 /// Creates a table, works on it, deletes it, and again.
-pub async fn churn(mut worker: Worker, what: Churn) {
+pub async fn churn(mut worker: Worker, what: Churn, workload: Workload) {
     let mut given_up = 0;
     for round in 0.. {
         if worker.record.stopped() {
@@ -39,6 +42,7 @@ pub async fn churn(mut worker: Worker, what: Churn) {
         }
         let name = format!("churn-{}-{}", worker.number, given_up + round % what.names);
         let incarnation = format!("{name}#{round}");
+        worker.incarnations = BTreeMap::from([(name.clone(), incarnation.clone())]);
         let mut certain = true;
         if worker.dice.chance(what.races) {
             certain = race(&mut worker, &name, what.shards).await;
@@ -47,7 +51,9 @@ pub async fn churn(mut worker: Worker, what: Churn) {
                 found_everywhere(&worker, &name).await;
             }
             work(&mut worker, &name, &incarnation).await;
-            if certain {
+            if worker.dice.chance(what.transactions) {
+                certain &= delete_under_transactions(&mut worker, &name, &workload).await;
+            } else if certain {
                 read_all(&mut worker, &name, &incarnation).await;
             }
         } else {
@@ -72,6 +78,39 @@ async fn work(worker: &mut Worker, name: &str, incarnation: &str) {
             let _ = worker.get(name, incarnation, key, true).await;
         }
     }
+}
+
+/// Deletes the table while transactions are on their way that write to it and to the tables that stay: to these they must
+/// happen or not, whatever becomes of it. True: the deletion has ended, with certainty.
+async fn delete_under_transactions(worker: &mut Worker, name: &str, workload: &Workload) -> bool {
+    let millis = worker.dice.between(0, 300);
+    let transactions: Vec<_> = (0..12)
+        .map(|_| both_sides(worker, name, workload))
+        .collect();
+    let worker = &*worker;
+    let work = async {
+        for items in transactions {
+            let _ = worker.transact_put(items, None).await;
+        }
+    };
+    let delete = async {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        worker.client.delete_table(name).await.err()
+    };
+    let ((), failed) = futures::join!(work, delete);
+    !failed.is_some_and(|error| is_doubtful(&error))
+}
+
+/// A transaction over a table that goes and one that stays.
+fn both_sides(worker: &mut Worker, name: &str, workload: &Workload) -> Vec<TransactItem> {
+    let goes = key_of(worker.dice.between(0, KEYS - 1));
+    let mut items = vec![TransactItem::new(name, goes, worker.value(200))];
+    if let Some(table) = worker.dice.pick(&workload.tables) {
+        let table = table.name.clone();
+        let stays = worker.any_key(workload);
+        items.push(TransactItem::new(table, stays, worker.value(200)));
+    }
+    items
 }
 
 /// Reads every key, before the table goes, and keeps what it found as the last state of all. Nobody else works on

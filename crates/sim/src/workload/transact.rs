@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use client::{Error, Item, Reason, TransactItem as Put};
-use history::{Call, Outcome, Refusal, Response, TransactItem};
+use client::{CancellationReason, Error, Item, Reason, TransactItem as Put};
+use history::{Call, Outcome, Refusal, Response, Token, TransactItem};
 
-use super::{Worker, Workload, asked_of, key_of};
+use super::conflicts::Conflict;
+use super::{Place, Worker, Workload, asked_of};
 
 /// What the clients do in transactions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,9 +23,6 @@ pub struct Transactions {
     /// Of those that write, the share that has a token and is sent twice.
     pub tokens: f64,
 }
-
-/// A key in a table.
-type Place = (String, Bytes);
 
 impl Worker {
     /// Some transaction that writes.
@@ -43,7 +40,8 @@ impl Worker {
 
     /// Some transaction that reads.
     pub(super) async fn transact_get_some(&mut self, workload: &Workload) {
-        let places = self.places(workload);
+        let doors = self.any_door(workload);
+        let places = doors.unwrap_or_else(|| self.places(workload));
         let _ = self.transact_get(places).await;
     }
 
@@ -53,8 +51,8 @@ impl Worker {
         let mut places = BTreeSet::new();
         for _ in 0..count {
             if let Some(table) = self.dice.pick(&workload.tables) {
-                let key = key_of(self.dice.between(0, workload.keys.saturating_sub(1)));
-                places.insert((table.name.clone(), key));
+                let table = table.name.clone();
+                places.insert((table, self.any_key(workload)));
             }
         }
         places.into_iter().collect()
@@ -68,30 +66,74 @@ impl Worker {
 
     /// Writes all of these or nothing. With a token it is asked for twice, however the first time ended.
     pub(super) async fn transact_put(
-        &mut self,
+        &self,
         items: Vec<Put>,
         token: Option<&str>,
     ) -> Result<(), Error> {
-        let recorded = items.iter().map(|item| TransactItem {
-            table: item.table.clone(),
-            key: item.key.clone(),
-            value: Some(item.value.clone()),
-            condition: asked_of(item.condition),
-        });
-        let call = Call::TransactPut {
-            items: recorded.collect(),
+        let record = self.record.begin(self.number, self.call_of(&items));
+        let place = record.place();
+        let first = self.client.transact_put(items.clone(), token).await;
+        let Some(token) = token else {
+            self.note_conflict(place, &first);
+            self.ended(record, first.clone());
+            return first;
         };
-        let record = self.record.begin(self.number, call);
-        let mut answer = self.client.transact_put(items.clone(), token).await;
-        if let Some(token) = token {
-            let again = self.client.transact_put(items, Some(token)).await;
-            self.compare_answers(token, &answer, &again);
-            answer = settled(answer, again);
+        match &first {
+            // Whatever the second answer is, the first one says it all.
+            Ok(()) => {
+                self.ended(record, first.clone());
+                let again = self.client.transact_put(items, Some(token)).await;
+                self.compare_answers(token, &first, &again);
+                first
+            }
+            // The token is free again, so the second is a transaction of its own.
+            Err(error) if error.certainly_not_applied() => {
+                self.ended(record, first.clone());
+                let record = self.record.begin(self.number, self.call_of(&items));
+                let again = self.client.transact_put(items, Some(token)).await;
+                self.compare_answers(token, &first, &again);
+                self.ended(record, again.clone());
+                again
+            }
+            // A success settles it. What the second one denies the first may bring about yet, if it comes late.
+            Err(_) => {
+                let again = self.client.transact_put(items, Some(token)).await;
+                self.compare_answers(token, &first, &again);
+                let settled = again.or(first);
+                self.ended(record, settled.clone());
+                settled
+            }
         }
-        let ended = answer.clone();
+    }
+
+    fn call_of(&self, items: &[Put]) -> Call {
+        let items = items.iter().map(|item| {
+            let table = self.incarnations.get(&item.table).unwrap_or(&item.table);
+            TransactItem {
+                table: table.clone(),
+                key: item.key.clone(),
+                value: Some(item.value.clone()),
+                condition: asked_of(item.condition),
+            }
+        });
+        Call::TransactPut {
+            items: items.collect(),
+        }
+    }
+
+    fn ended(&self, record: Token, answer: Result<(), Error>) {
         let versions = Vec::new();
         self.wrote(record, answer.map(|()| Response::TransactPut { versions }));
-        ended
+    }
+
+    /// Keeps the items that a transaction without a token was cancelled for because others were in its way.
+    fn note_conflict(&self, place: usize, answer: &Result<(), Error>) {
+        let reasons = answer.as_ref().err().and_then(Error::cancellation_reasons);
+        let reasons = reasons.unwrap_or_default().into_iter().enumerate();
+        let conflict = Some(CancellationReason::TransactionConflict);
+        let met = reasons.filter(|(_, reason)| *reason == conflict);
+        let conflicts = met.map(|(item, _)| Conflict { place, item });
+        self.record.conflicts.lock().extend(conflicts);
     }
 
     /// A transaction that has happened does so once, whoever asks again.
@@ -132,18 +174,5 @@ impl Worker {
         };
         self.record.end(self.number, record, outcome);
         answer
-    }
-}
-
-/// What is known after two answers to the same: a success settles it, and a first answer that was lost leaves open what a
-/// later one denies.
-fn settled(first: Result<(), Error>, again: Result<(), Error>) -> Result<(), Error> {
-    match (first, again) {
-        (Ok(()), _) | (_, Ok(())) => Ok(()),
-        (Err(first), Err(again)) => Err(if first.certainly_not_applied() {
-            again
-        } else {
-            first
-        }),
     }
 }
