@@ -73,6 +73,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["api", "environment", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
+    ("load", &["client", "model"], &["fjall", "zookeeper-client"]),
     (
         "minidynamo",
         &[
@@ -81,6 +82,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "coordination",
             "datanode",
             "environment",
+            "load",
             "model",
             "router",
         ],
