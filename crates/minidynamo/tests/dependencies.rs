@@ -88,6 +88,8 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         ],
         &["fjall", "zookeeper-client"],
     ),
+    // Sees the product from outside only, as etcd.
+    ("bench", &["client", "load"], &["fjall", "zookeeper-client"]),
     // Drives all of the product and is part of none of it.
     (
         "sim",
