@@ -12,7 +12,7 @@ use crate::machine::{Machine, Versions, now};
 use crate::measurements::{Measurements, Run};
 use crate::points::{self, ITEMS, Point, Work};
 use crate::press::{fill, press};
-use crate::report::{Conditions, Outcome};
+use crate::report::{Conditions, Outcome, Setting};
 use crate::standing;
 use crate::systems::ours::{REPLICAS, SHARDS};
 use crate::systems::{Places, System, Systems};
@@ -80,10 +80,12 @@ pub async fn run(options: &Options) -> Result<Outcome, Failure> {
     };
     systems.check()?;
     Ok(Outcome {
-        date,
-        machine,
-        versions: Versions::read(&options.places),
-        conditions: conditions(options),
+        setting: Setting {
+            date,
+            machine,
+            versions: Versions::read(&options.places),
+            conditions: conditions(options),
+        },
         points,
         measurements,
         standing,

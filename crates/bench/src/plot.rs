@@ -60,10 +60,10 @@ pub fn svg(outcome: &Outcome) -> String {
 }
 
 fn head(svg: &mut String, outcome: &Outcome) {
-    let conditions = &outcome.conditions;
+    let conditions = &outcome.setting.conditions;
     let title = format!(
         "256 clients, {} runs of {} s in turn, {} cores: median and spread",
-        conditions.rounds, conditions.seconds, outcome.machine.cores
+        conditions.rounds, conditions.seconds, outcome.setting.machine.cores
     );
     text(
         svg,

@@ -34,9 +34,9 @@ pub struct Conditions {
     pub replicas: u32,
 }
 
-/// Everything that is to be kept of a comparison. Its JSON form is this struct.
+/// What has to be known of a comparison to read its numbers.
 #[derive(Debug, Clone, Serialize)]
-pub struct Document {
+pub struct Setting {
     /// When it began.
     pub date: String,
     /// On what.
@@ -45,6 +45,14 @@ pub struct Document {
     pub versions: Versions,
     /// How.
     pub conditions: Conditions,
+}
+
+/// Everything that is to be kept of a comparison. Its JSON form is this struct.
+#[derive(Debug, Clone, Serialize)]
+pub struct Document {
+    /// What has to be known to read the rest.
+    #[serde(flatten)]
+    pub setting: Setting,
     /// The largest share of the machine that others used during a run.
     pub foreign_max: f64,
     /// The goals.
@@ -108,14 +116,8 @@ impl SystemResult {
 /// What a comparison has come to.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// When it began.
-    pub date: String,
-    /// On what.
-    pub machine: Machine,
-    /// What.
-    pub versions: Versions,
-    /// How.
-    pub conditions: Conditions,
+    /// What has to be known to read the rest.
+    pub setting: Setting,
     /// Which points, in their order.
     pub points: Vec<(Point, Vec<System>)>,
     /// All runs.
@@ -136,10 +138,7 @@ impl Outcome {
                 .collect(),
         });
         Document {
-            date: self.date.clone(),
-            machine: self.machine.clone(),
-            versions: self.versions.clone(),
-            conditions: self.conditions.clone(),
+            setting: self.setting.clone(),
             foreign_max: self
                 .measurements
                 .all()
@@ -243,31 +242,33 @@ pub(crate) mod tests {
             measurements.add(point, System::Ceiling, run(25_000.0 * factor, 3, 20.0));
         }
         Outcome {
-            date: "2026-11-22T15:06:42Z".to_owned(),
-            machine: Machine {
-                cores: 2,
-                processor: "P".to_owned(),
-                memory_mib: 1024,
-                kernel: "6".to_owned(),
-                filesystem: "ext4".to_owned(),
-                load_before: 0.5,
-            },
-            versions: Versions {
-                minidynamo: "minidynamo 0.1.0".to_owned(),
-                commit: "abc".to_owned(),
-                etcd: "etcd Version: 3.4".to_owned(),
-                zookeeper: "zookeeper-3.8".to_owned(),
-            },
-            conditions: Conditions {
-                quick: true,
-                rounds: 2,
-                seconds: 1.0,
-                warmup_seconds: 0.5,
-                connections: 6,
-                keys: 100,
-                transaction_items: 3,
-                shards: 12,
-                replicas: 3,
+            setting: Setting {
+                date: "2026-11-22T15:06:42Z".to_owned(),
+                machine: Machine {
+                    cores: 2,
+                    processor: "P".to_owned(),
+                    memory_mib: 1024,
+                    kernel: "6".to_owned(),
+                    filesystem: "ext4".to_owned(),
+                    load_before: 0.5,
+                },
+                versions: Versions {
+                    minidynamo: "minidynamo 0.1.0".to_owned(),
+                    commit: "abc".to_owned(),
+                    etcd: "etcd Version: 3.4".to_owned(),
+                    zookeeper: "zookeeper-3.8".to_owned(),
+                },
+                conditions: Conditions {
+                    quick: true,
+                    rounds: 2,
+                    seconds: 1.0,
+                    warmup_seconds: 0.5,
+                    connections: 6,
+                    keys: 100,
+                    transaction_items: 3,
+                    shards: 12,
+                    replicas: 3,
+                },
             },
             points: vec![(point, systems)],
             measurements,
