@@ -73,6 +73,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["api", "environment", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
+    ("load", &["client", "model"], &["fjall", "zookeeper-client"]),
     (
         "minidynamo",
         &[
@@ -81,11 +82,14 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
             "coordination",
             "datanode",
             "environment",
+            "load",
             "model",
             "router",
         ],
         &["fjall", "zookeeper-client"],
     ),
+    // Sees the product from outside only, as etcd.
+    ("bench", &["client", "load"], &["fjall", "zookeeper-client"]),
     // Drives all of the product and is part of none of it.
     (
         "sim",

@@ -1,32 +1,12 @@
-//! `bench`: load on a cluster, and what it can bear.
-//!
-//! Two ways to press:
-//!
-//! | | closed loop (default) | fixed rate (`--rate`) |
-//! |---|---|---|
-//! | a client sends its next request | when the last one is answered | when it is due |
-//! | tells | what the cluster can do at most | how it feels at a given load |
-//! | latency counts from | sending | when it was **due** |
-//!
-//! With a fixed rate a request that had to wait, because the cluster stood still, counts the wait. Measuring
-//! from the sending would leave out exactly the requests that a pause delays (*coordinated omission*).
-//!
-//! # Caveats
-//!
-//! The generator runs on this machine and takes its share of it. At a fixed rate every client is one
-//! request at a time, so there must be enough of them: `rate × latency` are in flight.
+//! `bench`: load on a cluster, and what it can bear. How the load is made is told by the crate `load`.
 
-mod keys;
-mod load;
-mod measure;
 mod options;
 mod report;
-mod run;
-mod workload;
 
 pub use options::Args;
 
-use client::Client;
+use client::{Client, Consistency};
+use load::{Measured, Plan, Table};
 
 use crate::cli::{ClientArgs, Failure, OutputFormat};
 use crate::output;
@@ -41,22 +21,26 @@ pub fn run(args: &Args, connect: &ClientArgs) -> Result<(), Failure> {
 }
 
 async fn run_async(args: &Args, connect: &ClientArgs) -> Result<(), Failure> {
-    let clients = clients(args, connect)?;
-    if let Some(create) = &args.create {
-        clients[0]
-            .create_table(&args.table, create[0], create[1])
-            .await?;
-    } else {
-        // A table that isn't there is said once, not with every operation.
-        clients[0].describe_table(&args.table).await?;
-    }
+    let tables = tables(args, connect)?;
+    let client = &tables[0].client;
+    // A table that isn't there is said once, not with every operation.
+    let table = match args.create.as_deref() {
+        Some([shards, replicas, ..]) => {
+            let created = client.create_table(&args.table, *shards, *replicas);
+            created.await?
+        }
+        _ => client.describe_table(&args.table).await?,
+    };
+    let plan = args.plan(table.shards.len() as u32);
     if args.load || args.load_only {
-        let loaded = load::load(args, &clients).await?;
+        let loaded = fill(&plan, &tables).await?;
         if args.load_only {
             return show(&report::Report::new(args, "load", &loaded), connect.output);
         }
     }
-    let measured = run::run(args, &clients).await;
+    let measured = load::run(&plan, &tables)
+        .await
+        .map_err(|error| Failure::new(format!("can't see what the servers use: {error}")))?;
     if measured.operations() == 0 {
         return Err(measured.first_error.map_or_else(
             || Failure::new("no operation was finished within the time: allow more (--duration)"),
@@ -67,12 +51,34 @@ async fn run_async(args: &Args, connect: &ClientArgs) -> Result<(), Failure> {
     show(&report, connect.output)
 }
 
-/// One client per router, so that the load is spread over all of them.
-fn clients(args: &Args, connect: &ClientArgs) -> Result<Vec<Client>, Failure> {
-    connect
-        .router
-        .iter()
-        .map(|router| connect.connect_with(std::slice::from_ref(router), args.connections as usize))
+/// Writes all keys, or fails with the first error.
+async fn fill(plan: &Plan, tables: &[Table]) -> Result<Measured<client::Error>, Failure> {
+    eprintln!("writing {} keys", plan.keys);
+    let mut loaded = load::fill(plan, tables)
+        .await
+        .map_err(|error| Failure::new(format!("loading broke off: {error}")))?;
+    match loaded.first_error.take() {
+        Some(error) => Err(error.into()),
+        None => Ok(loaded),
+    }
+}
+
+/// The table through one client per router, so that the load is spread over all of them.
+fn tables(args: &Args, connect: &ClientArgs) -> Result<Vec<Table>, Failure> {
+    let consistent = args.consistent || args.workload.is_consistent();
+    let table = |client: Client| Table {
+        client,
+        name: args.table.clone(),
+        consistency: if consistent {
+            Consistency::Strong
+        } else {
+            Consistency::Eventual
+        },
+    };
+    let routers = connect.router.iter().map(std::slice::from_ref);
+    routers
+        .map(|router| connect.connect_with(router, args.connections as usize))
+        .map(|client| client.map(table))
         .collect()
 }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
+use load::{Distribution, Placement, Plan, Workload};
 use model::limits::{MAX_BATCH_ITEMS, MAX_VALUE_BYTES};
 
-use super::workload::Workload;
 use crate::cli::duration;
 
 /// Arguments.
@@ -73,13 +73,50 @@ pub struct Args {
     /// Operations per second, over all clients; without it, as many as possible
     #[arg(long, value_name = "RATE", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: Option<u32>,
+    /// How the keys of a transaction lie: any (as they come), one (all in one shard) or different (each in another one)
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "any",
+        hide_possible_values = true
+    )]
+    pub transaction_shards: TransactionShards,
+    /// Process of a server on this machine; the CPU time that all of them take for an operation is shown
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub server_pid: Vec<u32>,
 }
 
-/// How keys are drawn.
+/// How the keys of a transaction lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Distribution {
-    /// All alike
-    Uniform,
-    /// Some far more often than others (YCSB's scrambled zipfian, theta 0.99)
-    Zipfian,
+pub enum TransactionShards {
+    /// As they come
+    Any,
+    /// All in one shard
+    One,
+    /// Each in another shard
+    Different,
+}
+
+impl Args {
+    /// The load on a table of so many shards.
+    pub(super) fn plan(&self, shards: u32) -> Plan {
+        Plan {
+            workload: self.workload,
+            clients: self.clients,
+            keys: self.keys,
+            distribution: self.distribution,
+            value_size: self.value_size as usize,
+            transaction_items: self.transaction_items as usize,
+            placement: match self.transaction_shards {
+                TransactionShards::Any => Placement::Anywhere,
+                TransactionShards::One => Placement::Together(shards),
+                TransactionShards::Different => Placement::Apart(shards),
+            },
+            warmup: self.warmup,
+            duration: self.duration,
+            rate: self.rate,
+            servers: self.server_pid.clone(),
+            progress: true,
+        }
+    }
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use hdrhistogram::Histogram;
+use load::{Latency, Measured};
 use serde::Serialize;
 
-use super::measure::Measured;
 use super::options::Args;
-use super::workload::Operation;
 
 /// What was asked, and what was measured. Its JSON form is this struct.
 #[derive(Debug, Serialize)]
@@ -27,42 +25,15 @@ pub(super) struct Report {
     errors: BTreeMap<String, u64>,
     /// By operation, microseconds.
     latency_micros: BTreeMap<&'static str, Latency>,
-}
-
-/// Percentiles.
-#[derive(Debug, Serialize)]
-struct Latency {
-    count: u64,
-    mean: f64,
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    p999: u64,
-    max: u64,
-}
-
-impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        Self {
-            count: histogram.len(),
-            mean: (histogram.mean() * 10.0).round() / 10.0,
-            p50: histogram.value_at_quantile(0.5),
-            p90: histogram.value_at_quantile(0.9),
-            p99: histogram.value_at_quantile(0.99),
-            p999: histogram.value_at_quantile(0.999),
-            max: histogram.max(),
-        }
-    }
+    /// Were due and never sent.
+    unsent: u64,
+    /// Of all servers that were named, per operation.
+    cpu_micros_per_operation: Option<f64>,
 }
 
 impl Report {
-    pub(super) fn new(args: &Args, workload: &'static str, measured: &Measured) -> Self {
-        let seconds = measured.elapsed.as_secs_f64().max(0.001);
-        let operations = measured.operations();
-        let shown = Operation::ALL
-            .iter()
-            .map(|&operation| (operation.name(), &measured.latencies[operation as usize]))
-            .filter(|(_, histogram)| !histogram.is_empty());
+    pub(super) fn new<E>(args: &Args, workload: &'static str, measured: &Measured<E>) -> Self {
+        let latencies = measured.latencies();
         Self {
             workload,
             table: args.table.clone(),
@@ -71,14 +42,18 @@ impl Report {
             keys: args.keys,
             value_size: args.value_size,
             rate: args.rate,
-            seconds: (seconds * 1000.0).round() / 1000.0,
-            operations,
-            operations_per_second: (operations as f64 / seconds).round(),
+            seconds: (measured.elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+            operations: measured.operations(),
+            operations_per_second: measured.throughput().round(),
             not_found: measured.misses,
             errors: measured.errors.clone(),
-            latency_micros: shown
-                .map(|(name, histogram)| (name, Latency::of(histogram)))
+            latency_micros: latencies
+                .map(|(operation, latency)| (operation.name(), latency))
                 .collect(),
+            unsent: measured.unsent,
+            cpu_micros_per_operation: measured
+                .cpu_micros()
+                .map(|micros| (micros * 10.0).round() / 10.0),
         }
     }
 
@@ -114,6 +89,16 @@ impl Report {
             }
             text.push('\n');
         }
+        if let Some(micros) = self.cpu_micros_per_operation {
+            let _ = writeln!(text, "\n{micros} µs of the servers' CPU time per operation");
+        }
+        if self.unsent > 0 {
+            let _ = writeln!(
+                text,
+                "\n{} operations were due and not sent in time: too high a --rate, or too few --clients",
+                self.unsent
+            );
+        }
         if self.not_found > 0 {
             let _ = writeln!(
                 text,
@@ -137,6 +122,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use api::Reason;
     use clap::Parser;
+    use load::{Operation, Table};
     use std::time::Duration;
 
     fn report() -> Report {
@@ -144,12 +130,14 @@ mod tests {
         let Command::Bench(args) = cli.command else {
             panic!("not a benchmark");
         };
-        let mut measured = Measured::new();
+        let mut measured = Measured::default();
         for micros in 1..=1000 {
             measured.succeeded(Operation::Put, Duration::from_micros(micros));
         }
-        measured.failed(api::Error::new(Reason::NoLeader, "x").into());
+        measured.failed::<Table>(api::Error::new(Reason::NoLeader, "x").into());
         measured.elapsed = Duration::from_secs(2);
+        measured.cpu = vec![Duration::from_millis(50), Duration::from_millis(4)];
+        measured.unsent = 7;
         Report::new(&args, "put", &measured)
     }
 
@@ -162,6 +150,10 @@ put: 1000 operations in 2.0 s = 500 per second (64 clients, 4 connections, value
 
 LATENCY (ms)            mean       p50       p90       p99     p99.9       max
 put                    0.500     0.500     0.900     0.990     0.999     1.000
+
+54 µs of the servers' CPU time per operation
+
+7 operations were due and not sent in time: too high a --rate, or too few --clients
 
 ERRORS
 NO_LEADER                            1
@@ -178,7 +170,7 @@ NO_LEADER                            1
                 r#""value_size":128,"rate":null,"seconds":2.0,"operations":1000,"#,
                 r#""operations_per_second":500.0,"not_found":0,"errors":{"NO_LEADER":1},"#,
                 r#""latency_micros":{"put":{"count":1000,"mean":500.5,"p50":500,"p90":900,"#,
-                r#""p99":990,"p999":999,"max":1000}}}"#
+                r#""p99":990,"p999":999,"max":1000}},"unsent":7,"cpu_micros_per_operation":54.0}"#
             )
         );
     }

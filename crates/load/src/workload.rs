@@ -30,17 +30,21 @@ pub enum Workload {
 
 /// One operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub enum Operation {
+    /// Of one key.
     Get,
+    /// Of one item.
     Put,
     /// A get and then a put of the same key, measured as one.
     ReadModifyWrite,
+    /// Of several items.
     TransactPut,
+    /// Of several keys.
     TransactGet,
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Get,
         Self::Put,
         Self::ReadModifyWrite,
@@ -48,7 +52,8 @@ impl Operation {
         Self::TransactGet,
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    /// As in results.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Put => "put",
@@ -61,7 +66,7 @@ impl Operation {
 
 impl Workload {
     /// As on the command line.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Put => "put",
             Self::Get => "get",
@@ -77,12 +82,12 @@ impl Workload {
     }
 
     /// Whether its gets are linearizable without being asked.
-    pub(super) fn is_consistent(self) -> bool {
+    pub fn is_consistent(self) -> bool {
         self == Self::GetConsistent
     }
 
     /// Draws the next operation.
-    pub(super) fn draw(self, random: &mut impl Rng) -> Operation {
+    pub(crate) fn draw(self, random: &mut impl Rng) -> Operation {
         let (reads, other) = match self {
             Self::Put => (0, Operation::Put),
             Self::Get | Self::GetConsistent | Self::YcsbC => (100, Operation::Get),
