@@ -229,7 +229,7 @@ catalogue! {
     }
     DeleteLeavesPlaceholder "delete-leaves-placeholder" {
         mistake: "A delete leaves an item without a value behind, for ever.",
-        caught_by: "at rest, the store has exactly the items that exist",
+        caught_by: "nothing stands in the place of an absent key but an intent; at rest, the store has exactly the items that exist",
         needs: "deletes",
     }
     SealIgnored "seal-ignored" {
@@ -267,17 +267,17 @@ catalogue! {
     }
     OwnPrepareAConflict "own-prepare-a-conflict" {
         mistake: "A prepare that comes again is refused because of the intents that it has made itself.",
-        caught_by: "a transaction without competitors commits",
+        caught_by: "a conflict has a cause",
         needs: "lost answers to prepares, or leaders that fall",
     }
     DecideWithoutWindow "decide-without-window" {
         mistake: "A shard does not remember how a transaction was decided, so that a prepare that comes after the cancellation is accepted.",
-        caught_by: "at rest, no intents",
-        needs: "prepares that arrive after their transaction was cancelled",
+        caught_by: "at rest, no intents; a decision never changes",
+        needs: "prepares that arrive after their transaction was cancelled, or a ledger that loses what is half applied",
     }
     CancelLeavesPlaceholder "cancel-leaves-placeholder" {
         mistake: "A cancelled transaction leaves an item without a value on a key that was absent.",
-        caught_by: "at rest, the store has exactly the items that exist",
+        caught_by: "nothing stands in the place of an absent key but an intent",
         needs: "cancelled transactions that put new keys",
     }
     IntentOverwritten "intent-overwritten" {
@@ -292,7 +292,7 @@ catalogue! {
     }
     IntentsNotInSnapshot "intents-not-in-snapshot" {
         mistake: "A snapshot is received without the records of prepared transactions, so that their decision finds nothing to do.",
-        caught_by: "replicas are equal at the same index; at rest, no intents",
+        caught_by: "applied index and data agree; replicas are equal at the same index; at rest, no intents",
         needs: "a follower that gets a snapshot while transactions are prepared",
     }
     AbsentWithoutLsn "absent-without-lsn" {
@@ -442,7 +442,7 @@ catalogue! {
     }
     MissingTakenForCancelled "missing-taken-for-cancelled" {
         mistake: "An intent whose transaction is not in the ledger is dropped, without asking the other participants.",
-        caught_by: "all or nothing",
+        caught_by: "all or nothing; a decision never changes",
         needs: "a coordination store that is restored or replaced while transactions are applied",
     }
     SecondRoundSkipped "second-round-skipped" {

@@ -150,7 +150,14 @@ const REGRESSIONS: &[(&str, &str, &str)] = &[
 #[test]
 fn a_violation_is_shown_with_its_seed_its_history_and_the_command_that_repeats_it() {
     let run = |more: &[&str]| {
-        let all = ["--seeds", "3", "--from", "6", "--scenario", "stale-leaders"];
+        let all = [
+            "--seeds",
+            "3",
+            "--from",
+            "12",
+            "--scenario",
+            "stale-leaders",
+        ];
         sim(&[&all[..], more].concat())
     };
     let output = run(&["--mutant", "read-without-round"]);
@@ -165,7 +172,7 @@ fn a_violation_is_shown_with_its_seed_its_history_and_the_command_that_repeats_i
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let summary = said.lines().last().unwrap();
-    assert!(summary.starts_with("3 seeds from 6"), "{summary}");
+    assert!(summary.starts_with("3 seeds from 12"), "{summary}");
     assert!(summary.contains(" 0 failures"), "{summary}");
 }
 
