@@ -72,14 +72,8 @@ pub(crate) async fn transact_put(
                 counters.committed();
                 return Ok(TransactPutResponse {});
             }
-            Outcome::Cancelled {
-                objections,
-                error,
-                lingers,
-            } => {
-                // A new attempt must not meet the intents of this one.
+            Outcome::Cancelled { objections, error } => {
                 let again = error.is_none()
-                    && !lingers
                     && only_too_old(&objections)
                     && retries < MAX_RETRIES
                     && Instant::now() + state.options.timing.transactions.least < deadline;

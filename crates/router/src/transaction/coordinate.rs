@@ -59,8 +59,6 @@ pub(crate) enum Outcome {
         objections: Vec<Option<Objection>>,
         /// What has failed, where there is no objection.
         error: Option<Error>,
-        /// Some shard was not waited for: it may yet hold intents for a moment.
-        lingers: bool,
     },
     /// Nothing was begun.
     NotBegun(Error),
@@ -382,7 +380,6 @@ impl Driver {
         Outcome::Cancelled {
             objections,
             error: { error }.find(certain),
-            lingers: self.coordinator.votes().any(|vote| *vote == Vote::Awaited),
         }
     }
 }

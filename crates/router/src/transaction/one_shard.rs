@@ -45,7 +45,6 @@ impl State {
             Ok(Success::Rejected(objections)) => Outcome::Cancelled {
                 objections,
                 error: None,
-                lingers: false,
             },
             Ok(_) => return Err(crate::service::misfit("transaction")),
             Err(failure) if failure.deleted && failure.is_certain() => {
