@@ -175,6 +175,16 @@ struct Group {
 }
 
 impl Group {
+    /// The caller will be told what there is against it. What has only failed, or come too late, is tried again.
+    fn refuses_for_good(&self) -> bool {
+        let too_old = |objection: &Objection| matches!(objection, Objection::TimestampTooOld(_));
+        match &self.vote {
+            Vote::Rejected(objections) => !objections.iter().flatten().all(too_old),
+            Vote::TableDeleted => true,
+            _ => false,
+        }
+    }
+
     /// And never will.
     fn holds_nothing(&self) -> bool {
         matches!(self.vote, Vote::Untouched | Vote::TableDeleted)
@@ -434,8 +444,13 @@ impl Coordinator {
         };
         // A group that has refused holds nothing that anybody could meet. It is told all the same, because a prepare that
         // was sent twice may come late, but the caller need not wait for that.
-        // Nor for those who have not said anything yet.
-        let refused = |group: &Group| matches!(group.vote, Vote::Rejected(_) | Vote::Awaited);
+        // Nor for those who have not said anything yet, unless it will try again at once: it must not meet its own intents then.
+        let is_final = self.groups.iter().any(Group::refuses_for_good);
+        let refused = |group: &Group| match group.vote {
+            Vote::Rejected(_) => true,
+            Vote::Awaited => is_final,
+            _ => false,
+        };
         let settled =
             |group: &Group| group.applied || (decision == Decision::Cancelled && refused(group));
         if self.groups.iter().all(settled) {

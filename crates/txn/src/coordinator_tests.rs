@@ -1,5 +1,7 @@
 //! Scripts: what happens, line by line, and what the coordinator does about it.
 
+use model::Timestamp;
+
 use super::*;
 use Decision::{Cancelled, Committed};
 use Effect::{Remove, Stamp, Write};
@@ -59,6 +61,11 @@ impl Script {
     fn does(self, effects: impl IntoIterator<Item = Effect>) -> Self {
         assert_eq!(self.effects, Vec::from_iter(effects));
         self
+    }
+
+    #[track_caller]
+    fn answers(self, answer: Answer) {
+        assert!(self.effects.contains(&says(answer)), "{:?}", self.effects);
     }
 
     #[track_caller]
@@ -439,6 +446,30 @@ fn who_is_not_waited_for_and_holds_nothing_is_not_told() {
         .does([says(Answer::Cancelled)])
         .on(untouched(1))
         .does([Remove]);
+}
+
+#[test]
+fn who_will_try_again_hears_nothing_before_all_have_voted() {
+    let too_old = Event::Rejected {
+        group: 0,
+        objections: vec![Some(Objection::TimestampTooOld(Timestamp(9)))],
+    };
+    let failed = Event::PrepareFailed {
+        group: 0,
+        certain: true,
+    };
+    for (refusal, told) in [(too_old, vec![apply(0, Cancelled)]), (failed, vec![])] {
+        preparing()
+            .on(refusal)
+            .on(Event::Hasten)
+            .does([Write(Cancelled)])
+            .on(Event::Written)
+            .does(told)
+            .on(Event::Prepared { group: 1 })
+            .does([apply(1, Cancelled)])
+            .on(Event::Applied { group: 1 })
+            .answers(Answer::Cancelled);
+    }
 }
 
 #[test]

@@ -496,15 +496,12 @@ async fn hung_up(reply: &mut Option<oneshot::Sender<Outcome>>) {
     }
 }
 
-/// Whether it keeps the transaction from being committed, and its caller will be told so. What only came too late is tried
-/// again at once, as a new transaction, and must not meet its own intents then: of that all votes are waited for.
+/// Whether it keeps the transaction from being committed.
 fn refuses(event: &Event) -> bool {
-    let too_old = |objection: &Objection| matches!(objection, Objection::TimestampTooOld(_));
-    match event {
-        Event::Rejected { objections, .. } => !objections.iter().flatten().all(too_old),
-        Event::TableDeleted { .. } | Event::PrepareFailed { .. } => true,
-        _ => false,
-    }
+    matches!(
+        event,
+        Event::Rejected { .. } | Event::TableDeleted { .. } | Event::PrepareFailed { .. }
+    )
 }
 
 /// For what could not be begun: nothing is prepared without an entry, so it is certainly not applied.
