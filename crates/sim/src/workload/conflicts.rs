@@ -8,7 +8,9 @@
 //! | cancelled, or refused otherwise | [`LINGERS`] after its answer: a shard that could not be told |
 //! | unknown | for ever |
 //!
-//! That is generous, so it says something only where clients have keys of their own, or very many.
+//! That is generous, so it says something only where clients have keys of their own, or very many. And it is asked only of those that were
+//! answered well before their deadline: what a router has to answer at its deadline, while a shard is still being told, the client sends
+//! again with what is left of the time, and may meet its own first attempt.
 
 use bytes::Bytes;
 use history::{Call, History, Operation, Outcome};
@@ -16,6 +18,9 @@ use history::{Call, History, Operation, Outcome};
 /// How long after its answer a cancelled transaction may hold intents: until faults have ended and others have finished it,
 /// microseconds.
 const LINGERS: u64 = 30_000_000;
+
+/// Who waits for longer may have been answered at a deadline, microseconds.
+const PROMPT: u64 = 2_000_000;
 
 /// A transaction that was cancelled because of a conflict.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +36,10 @@ impl Conflict {
     pub(super) fn without_cause(self, history: &History) -> Option<String> {
         let cancelled = history.operations().get(self.place)?;
         let (table, key) = item_of(cancelled, self.item)?;
+        let lasted = cancelled.returned?.saturating_sub(cancelled.invoked);
+        if lasted > PROMPT {
+            return None;
+        }
         let mut others = history.operations().iter();
         let caused = others.any(|other| {
             other != cancelled && writes(other, table, key) && may_have_met(other, cancelled)
@@ -122,5 +131,16 @@ mod tests {
         assert!(!has_cause(put("a", (1, 9), done())));
         assert!(!has_cause(put("a", (111, 120), done())));
         assert!(!has_cause(put("b", (90, 120), done())));
+    }
+
+    #[test]
+    fn who_was_answered_at_its_deadline_may_have_met_itself() {
+        let lasted = |micros| {
+            let history = History::new(vec![put("a", (100, 100 + micros), cancelled())]);
+            let conflict = Conflict { place: 0, item: 0 };
+            conflict.without_cause(&history).is_some()
+        };
+        assert!(lasted(PROMPT));
+        assert!(!lasted(PROMPT + 1));
     }
 }
