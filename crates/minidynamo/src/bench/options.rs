@@ -11,7 +11,7 @@ use crate::cli::duration;
 /// Arguments.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Table to work on
+    /// Table to work on: it writes keys of its own (user…) into it, so give it one of its own
     #[arg(long, value_name = "NAME")]
     pub table: String,
     /// Create the table first

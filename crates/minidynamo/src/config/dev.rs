@@ -32,7 +32,7 @@ pub struct Args {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Number of data nodes; with 1, tables may have 1 replica [default: 3]
+    /// Number of data nodes: 3 or more, or 1, where tables may have 1 replica [default: 3]
     #[arg(long, value_name = "N", env = "MINIDYNAMO_NODES", hide_env = true,
         value_parser = clap::value_parser!(u32).range(1..=99))]
     #[serde(skip_serializing_if = "Option::is_none")]

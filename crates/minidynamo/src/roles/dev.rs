@@ -111,6 +111,11 @@ impl Plan {
                 "`minidynamo dev` needs at least one data node and one router",
             ));
         }
+        if plan.nodes == 2 {
+            return Err(Failure::usage(
+                "no table fits on two data nodes, for each has 3 or 5 replicas, or 1 on a single node: say `--nodes 1`, 3 or more",
+            ));
+        }
         Ok(plan)
     }
 
@@ -354,6 +359,17 @@ mod tests {
     fn plan(settings: &Settings) -> Result<Plan, Failure> {
         let zookeeper = zookeeper::Settings::defaults();
         Plan::of(settings, &zookeeper, &timing::Raft::defaults())
+    }
+
+    #[test]
+    fn so_many_nodes_that_no_table_fits_are_refused() {
+        for (nodes, fits) in [(0, false), (1, true), (2, false), (3, true), (4, true)] {
+            let settings = Settings {
+                nodes: Some(nodes),
+                ..Settings::defaults()
+            };
+            assert_eq!(plan(&settings).is_ok(), fits, "{nodes}");
+        }
     }
 
     #[test]
