@@ -34,8 +34,9 @@
 //! * A write that was refused because a transaction is prepared on its key is not remembered: its issuer sends it again
 //!   under the same identity until the transaction is over.
 //! * Age is measured by the clock that came with the entry, not by the highest clock that the shard has seen. So
-//!   a leader whose clock was far ahead shortens the memory only while it leads, and does not
-//!   make the shard refuse every write until the time that it dreamt of.
+//!   a leader whose clock was far ahead shortens the memory only while it leads. But what it forgets then may have been issued by a client
+//!   whose clock is ahead, by [`limits::MAX_CLOCK_AHEAD_MILLIS`] at the most where the leader before it was right, and the floor rises to that time: until it has come the shard
+//!   refuses every new write. If clients, or routers, were as far ahead as the leader, that is as long as they were.
 //! * All of this must be the same on every replica and after every restart: it depends on the log alone.
 
 use std::collections::{BTreeMap, BTreeSet};
