@@ -163,6 +163,18 @@ impl Stage {
         client
     }
 
+    /// A table whose shard can't be told decisions, and an item of it.
+    async fn another_table(&self) -> (TableId, v1::TransactPutItem) {
+        let other = self.client.create("others", 1).await.unwrap();
+        let other: TableId = other.summary.unwrap().id.parse().unwrap();
+        self.cluster.world.hold(other.0, 0, Phase::Decide, true);
+        let elsewhere = v1::TransactPutItem {
+            table: "others".to_owned(),
+            ..item(0, "x")
+        };
+        (other, elsewhere)
+    }
+
     async fn ledger(&self) -> usize {
         let store = self.cluster.store.session();
         list_transactions(&*store).await.unwrap().len()
@@ -530,13 +542,7 @@ async fn an_intent_without_an_entry_is_decided_by_what_the_others_know() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_table_holds_no_transaction_up() {
     let stage = stage().await;
-    let other = stage.client.create("others", 1).await.unwrap();
-    let other: TableId = other.summary.unwrap().id.parse().unwrap();
-    stage.cluster.world.hold(other.0, 0, Phase::Decide, true);
-    let elsewhere = v1::TransactPutItem {
-        table: "others".to_owned(),
-        ..item(0, "x")
-    };
+    let (other, elsewhere) = stage.another_table().await;
     let call = transact(&stage.client, vec![item(0, "x"), elsewhere]);
     let (done, ()) = tokio::join!(call, async {
         eventually("it is decided", async || {
@@ -556,13 +562,7 @@ async fn a_deleted_table_holds_no_transaction_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_not_listed_does_not_count_as_deleted() {
     let stage = stage().await;
-    let other = stage.client.create("others", 1).await.unwrap();
-    let other: TableId = other.summary.unwrap().id.parse().unwrap();
-    stage.cluster.world.hold(other.0, 0, Phase::Decide, true);
-    let elsewhere = v1::TransactPutItem {
-        table: "others".to_owned(),
-        ..item(0, "x")
-    };
+    let (other, elsewhere) = stage.another_table().await;
     let items = vec![item(0, "x"), elsewhere];
     let call = transact_with(&stage.client, items, "", millis(2000));
     let store = stage.cluster.store.session();

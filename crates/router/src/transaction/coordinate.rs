@@ -209,7 +209,7 @@ impl Driver {
             if self.coordinator.is_ended() {
                 break;
             }
-            if !self.coordinator.needs_items() {
+            if !self.items.is_empty() && !self.coordinator.needs_items() {
                 self.items = Arc::new([]);
             }
             let creating = self.coordinator.is_creating();

@@ -81,7 +81,6 @@ impl State {
         let Some(_room) = self.room_for_recovery(id).await else {
             return End::GivenUp;
         };
-        let left = case.clone();
         let end = self.drive_recovery(session, case).await;
         match end {
             End::Finished(decision) => {
@@ -89,7 +88,8 @@ impl State {
                 info!(transaction = %id, ?decision, "a transaction that was left behind is finished");
             }
             End::Nothing => debug!(transaction = %id, "a transaction was finished by others"),
-            End::Undecidable => ask_an_operator(&left),
+            // Said where its participants are known.
+            End::Undecidable => {}
             End::GivenUp => {
                 debug!(transaction = %id, "a transaction can't be finished now: later again");
             }
@@ -134,6 +134,9 @@ impl State {
         loop {
             for effect in recovery.step(event) {
                 if let Effect::End(end) = effect {
+                    if end == End::Undecidable {
+                        ask_an_operator(&hands.case);
+                    }
                     return end;
                 }
                 let hands = Arc::clone(&hands);
