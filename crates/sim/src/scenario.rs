@@ -147,6 +147,7 @@ fn everything() -> Scenario {
         workload: Workload {
             churners: 1,
             puts: 0.36,
+            think_millis: 70,
             transactions: Transactions {
                 puts: 0.06,
                 gets: 0.04,

@@ -14,6 +14,7 @@
 
 use coordination::registry::{self, is_removed, read_members, read_table};
 use model::{Table, TableId, TableState};
+use tokio::time::{Instant, timeout_at};
 
 use crate::directory::read;
 use crate::state::{Session, State};
@@ -32,13 +33,15 @@ pub(crate) enum Standing {
 }
 
 impl State {
-    /// Finds out what is proven of a table; nothing, if the coordination store can't be asked.
-    pub(crate) async fn standing(&self, table: TableId) -> Standing {
+    /// Finds out what is proven of a table; nothing, if the coordination store can't be asked in time.
+    pub(crate) async fn standing(&self, table: TableId, deadline: Instant) -> Standing {
         let Ok(session) = self.connected() else {
             return Standing::Unclear;
         };
-        let standing = self.ask_for_standing(&session, table).await;
-        standing.unwrap_or(Standing::Unclear)
+        match timeout_at(deadline, self.ask_for_standing(&session, table)).await {
+            Ok(Ok(standing)) => standing,
+            Ok(Err(_)) | Err(_) => Standing::Unclear,
+        }
     }
 
     async fn ask_for_standing(

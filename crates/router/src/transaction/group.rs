@@ -65,7 +65,7 @@ impl State {
             Some((table, shard))
         });
         let Some((table, shard)) = placed else {
-            return Err(self.no_table(group.shard.table).await);
+            return Err(self.no_table(group.shard.table, deadline).await);
         };
         let request = Request {
             kind,
@@ -79,7 +79,7 @@ impl State {
             if !self.is_missing(table, deadline).await {
                 return Reread::Same;
             }
-            match self.standing(group.shard.table).await {
+            match self.standing(group.shard.table, deadline).await {
                 Standing::Listed => return Reread::Same,
                 Standing::Deleted => deleted.store(true, Ordering::Relaxed),
                 Standing::Unclear => {}
@@ -99,8 +99,8 @@ impl State {
     }
 
     /// For a group whose table has no record.
-    async fn no_table(&self, table: TableId) -> Failure {
-        let deleted = matches!(self.standing(table).await, Standing::Deleted);
+    async fn no_table(&self, table: TableId, deadline: Instant) -> Failure {
+        let deleted = matches!(self.standing(table, deadline).await, Standing::Deleted);
         let message = if deleted {
             format!("the table with the id {table} is deleted")
         } else {

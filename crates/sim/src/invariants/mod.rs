@@ -57,7 +57,7 @@ pub use self::bounded::Bounds;
 pub use self::decided_once::Commits;
 pub use self::found::FoundLog;
 pub(crate) use self::found::records;
-pub(crate) use self::no_intents::ledger_entries;
+pub(crate) use self::no_intents::{intents, ledger_entries};
 use crate::fabric::HostId;
 
 /// A turn of a node's worker, before what it brought forth is carried out.

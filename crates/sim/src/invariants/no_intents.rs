@@ -3,14 +3,14 @@
 
 use storage::keys;
 use storage::snapshot::{load_meta, stored_shards};
-use storage::state::StateStore as _;
+use storage::state::{MemoryStore, StateStore as _};
 
 use coordination::Znode;
 use coordination::tree::Node;
 use model::Item;
 use std::collections::BTreeMap;
 
-use super::{Disks, Invariant, Rest};
+use super::{Invariant, Rest};
 
 /// See the [module](self).
 pub(super) struct NoIntents;
@@ -27,7 +27,7 @@ impl Invariant for NoIntents {
         for (disks, _) in rest.nodes {
             let host = disks.host;
             let without_log = |shard| rest.without_log.contains(&(host, shard));
-            let left = intents(disks, without_log);
+            let left = intents(disks.store, without_log);
             if let Some(left) = left.map_err(|error| format!("host {}: {error}", host.0))? {
                 return Err(format!("at rest host {} has {left}", host.0));
             }
@@ -43,11 +43,11 @@ pub(crate) fn ledger_entries(tree: &BTreeMap<String, Znode>) -> impl Iterator<It
 }
 
 /// Something of a transaction that a node holds.
-fn intents(
-    disks: &Disks<'_>,
+pub(crate) fn intents(
+    store: &MemoryStore,
     left_out: impl Fn(model::ShardId) -> bool,
 ) -> Result<Option<String>, String> {
-    let view = disks.store.view();
+    let view = store.view();
     for shard in stored_shards(&*view).map_err(|error| error.to_string())? {
         let loaded = load_meta(&*view, shard).map_err(|error| error.to_string())?;
         let Some((generation, _)) = loaded.filter(|_| !left_out(shard)) else {

@@ -1,5 +1,5 @@
 //! Whether the cluster is at rest: every node is registered and holds what its tables list, all replicas of a
-//! shard have applied the same, and nothing is being created or deleted.
+//! shard have applied the same, and nothing is being created, deleted or prepared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use storage::state::StateStore as _;
 
 use crate::cluster::{Cluster, tables_of, wanted_shards};
 use crate::fabric::HostId;
-use crate::invariants::ledger_entries;
+use crate::invariants::{intents, ledger_entries};
 
 /// See the [module](self).
 pub(super) fn is_at_rest(cluster: &Cluster) -> bool {
@@ -62,9 +62,21 @@ pub(super) fn why_not(cluster: &Cluster) -> Option<String> {
             }
         }
     }
-    wanted.iter().find_map(|(shard, nodes)| {
+    let unequal = wanted.iter().find_map(|(shard, nodes)| {
         let stopped = stopped.get(shard).copied().unwrap_or_default();
         unequal(*shard, nodes, stopped, found.get(shard))
+    });
+    unequal.or_else(|| still_prepared(cluster))
+}
+
+/// A transaction that a node holds. The ledger may have finished it already: where the one who cancelled it did not know its timestamp,
+/// a shard can't remember that, and takes a late prepare, until a router sees that it is old.
+fn still_prepared(cluster: &Cluster) -> Option<String> {
+    cluster.nodes().into_iter().find_map(|node| {
+        let store = cluster.disks(node)?.store();
+        let left = intents(store, |shard| cluster.is_without_log(node, shard));
+        let left = left.unwrap_or_else(Some)?;
+        Some(format!("host {} has {left}", node.0))
     })
 }
 
