@@ -1,20 +1,24 @@
 //! The applier: committed entries into the state store, reads out of it, and the answers to both.
 //!
 //! It owns the [`Machine`]s of one worker's groups and takes its jobs in order, so a read that was confirmed after a
-//! write comes up after it. Entries of one job become one batch of the store.
+//! write comes up after it. What has queued up is applied by one write of the store, whichever groups it belongs to.
+
+mod answers;
+mod gathered;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use api::{Error, Reason};
 use environment::Clock;
-use model::{Lsn, NodeId, ShardId};
-use raft::{Entry, Index, Membership, Term};
+use model::{NodeId, ShardId};
+use raft::{Index, Membership, Term};
 use storage::state::StateStore;
 
+use self::answers::{answer, being_deleted};
+use self::gathered::Gathered;
 use crate::admission::overloaded;
 use crate::hosted::{Checkpoint, Hosted, read_answer, transact_read_answer};
-use crate::machine::{self, Machine, Outcome, Refusal};
+use crate::machine::{self, Machine, Outcome};
 use crate::operation::{Answer, Question, Reply};
 use crate::wire;
 use crate::worker::{Answer as Then, Applied, ApplyJob, Input, not_hosted, stopped};
@@ -29,6 +33,7 @@ pub struct Applier {
     /// Those whose machine could not go on, and why. What is still queued for them must not see the state that lacks
     /// what came before it: a read behind a write that failed would show the value before that.
     stopped: HashMap<ShardId, String>,
+    gathered: Gathered,
 }
 
 /// Who waits for an entry's commands.
@@ -43,69 +48,112 @@ impl Applier {
             clock,
             machines: HashMap::new(),
             stopped: HashMap::new(),
+            gathered: Gathered::default(),
         }
     }
 
-    /// Does a job; what the worker must know of it comes back.
-    pub fn run(&mut self, job: ApplyJob) -> Option<Input> {
+    /// Does jobs in their order; what the worker must know of them comes back.
+    ///
+    /// What is to be applied gathers over all groups, and is one write of the store, as far as nobody asks for what comes of it in between.
+    pub fn run(&mut self, jobs: impl IntoIterator<Item = ApplyJob>) -> Vec<Input> {
+        let mut told = Told::default();
+        for job in jobs {
+            match job {
+                ApplyJob::Entries {
+                    shard,
+                    entries,
+                    replies,
+                    leader,
+                } => {
+                    self.gathered.add(shard, entries, replies, leader);
+                    if self.gathered.is_full() {
+                        self.apply_gathered(&mut told);
+                    }
+                }
+                other => {
+                    if self.gathered.has(other.shard()) {
+                        self.apply_gathered(&mut told);
+                    }
+                    self.run_other(other, &mut told);
+                }
+            }
+        }
+        self.apply_gathered(&mut told);
+        told.into_inputs()
+    }
+
+    fn run_other(&mut self, job: ApplyJob, told: &mut Told) {
         match job {
             ApplyJob::Open { mut machine } => {
                 machine.begin(self.clock.now().monotonic_millis);
                 self.hosted.serve(machine.reader());
                 self.stopped.remove(&machine.shard());
                 self.machines.insert(machine.shard(), *machine);
-                None
             }
-            ApplyJob::Entries {
-                shard,
-                entries,
-                replies,
-                leader,
-            } => self.apply(shard, &entries, replies, leader),
             ApplyJob::Reads {
                 shard,
                 reads,
                 leader,
-            } => {
-                self.read(shard, reads, leader);
-                None
-            }
+            } => self.read(shard, reads, leader),
             ApplyJob::Install {
                 shard,
                 generation,
                 answer,
-            } => self.install(shard, generation, answer),
-            ApplyJob::Serve { shard, serving } => {
-                match self.machines.get(&shard) {
-                    Some(machine) if serving => self.hosted.serve(machine.reader()),
-                    None if self.stopped.contains_key(&shard) => {}
-                    _ => self.hosted.remove(shard),
-                }
-                None
-            }
+            } => told.more.extend(self.install(shard, generation, answer)),
+            ApplyJob::Serve { shard, serving } => match self.machines.get(&shard) {
+                Some(machine) if serving => self.hosted.serve(machine.reader()),
+                None if self.stopped.contains_key(&shard) => {}
+                _ => self.hosted.remove(shard),
+            },
             ApplyJob::Close { shard, answer } => {
                 self.hosted.remove(shard);
                 self.machines.remove(&shard);
                 self.stopped.remove(&shard);
                 answer(());
-                None
+            }
+            // Gathers with others.
+            ApplyJob::Entries { .. } => {}
+        }
+    }
+
+    fn apply_gathered(&mut self, told: &mut Told) {
+        let now = self.clock.now().monotonic_millis;
+        let (mut steps, mut batches) = (Vec::new(), Vec::new());
+        for (shard, gathered) in self.gathered.take() {
+            let Some(machine) = self.machines.get_mut(&shard) else {
+                continue;
+            };
+            machine.tell_time(now);
+            match machine.stage(&gathered.entries) {
+                Ok((staged, batch)) => {
+                    batches.push(batch);
+                    steps.push((shard, staged, gathered));
+                }
+                Err(broken) => told.more.push(self.stop(shard, broken.to_string())),
+            }
+        }
+        if steps.is_empty() {
+            return;
+        }
+        let written = self.store.write_all(batches);
+        for (shard, staged, gathered) in steps {
+            let Some(machine) = self.machines.get_mut(&shard) else {
+                continue;
+            };
+            match machine.end(staged, &written) {
+                Ok(applied) => {
+                    let report = self.report(shard, &applied);
+                    told.applied.extend(report);
+                    answer(applied, gathered.replies, gathered.leader);
+                }
+                Err(broken) => told.more.push(self.stop(shard, broken.to_string())),
             }
         }
     }
 
-    fn apply(
-        &mut self,
-        shard: ShardId,
-        entries: &[Entry],
-        replies: Replies,
-        leader: Option<NodeId>,
-    ) -> Option<Input> {
-        let machine = self.machines.get_mut(&shard)?;
-        machine.tell_time(self.clock.now().monotonic_millis);
-        let applied = match machine.apply(entries) {
-            Ok(applied) => applied,
-            Err(broken) => return Some(self.stop(shard, broken.to_string())),
-        };
+    /// What the worker is told of entries that were applied.
+    fn report(&self, shard: ShardId, applied: &[machine::Applied]) -> Option<Applied> {
+        let machine = self.machines.get(&shard)?;
         let mut checkpoints = Vec::new();
         let mut changed = false;
         for outcome in applied.iter().flat_map(|entry| &entry.outcomes) {
@@ -127,8 +175,15 @@ impl Applier {
                 changed = true;
             }
         }
-        answer(applied, replies, leader);
-        Some(Input::Applied(report(machine, checkpoints, changed)))
+        let meta = machine.meta();
+        Some(Applied {
+            shard,
+            index: Index(meta.applied_index),
+            items: meta.items,
+            bytes: meta.bytes,
+            checkpoints,
+            changed,
+        })
     }
 
     /// Lets go of a machine that can't go on.
@@ -190,78 +245,18 @@ impl Applier {
     }
 }
 
-fn report(machine: &Machine, checkpoints: Vec<(u64, u128)>, changed: bool) -> Applied {
-    let meta = machine.meta();
-    Applied {
-        shard: machine.shard(),
-        index: Index(meta.applied_index),
-        items: meta.items,
-        bytes: meta.bytes,
-        checkpoints,
-        changed,
+/// What the worker is told.
+#[derive(Default)]
+struct Told {
+    applied: Vec<Applied>,
+    more: Vec<Input>,
+}
+
+impl Told {
+    fn into_inputs(self) -> Vec<Input> {
+        let applied = (!self.applied.is_empty()).then_some(Input::Applied(self.applied));
+        applied.into_iter().chain(self.more).collect()
     }
-}
-
-/// Answers those who wait, by the outcomes of their commands.
-fn answer(applied: Vec<machine::Applied>, replies: Replies, leader: Option<NodeId>) {
-    let mut applied = applied.into_iter().peekable();
-    for (index, waiters) in replies {
-        while applied.peek().is_some_and(|entry| entry.index < index) {
-            applied.next();
-        }
-        // Dropped where the entry is not among the applied ones: a snapshot has taken its place.
-        let Some(entry) = applied.next_if(|entry| entry.index == index) else {
-            continue;
-        };
-        for (outcome, reply) in entry.outcomes.into_iter().zip(waiters) {
-            if let Some(reply) = reply {
-                reply.answer(leader, outcome_answer(outcome));
-            }
-        }
-    }
-}
-
-fn outcome_answer(outcome: Outcome) -> Answer {
-    match outcome {
-        Outcome::Written { version } => Answer::Applied { version },
-        Outcome::Deleted | Outcome::Sealed | Outcome::Committed | Outcome::Decided => {
-            Answer::Applied { version: 0 }
-        }
-        Outcome::Prepared => Answer::Prepared,
-        Outcome::Rejected(objections) => Answer::Rejected(objections),
-        Outcome::State(state) => Answer::State(state),
-        Outcome::Checkpoint { index, .. } => Answer::Applied { version: index.0 },
-        Outcome::Refused(Refusal::Expired) => Answer::Failed(expired()),
-        Outcome::Refused(Refusal::Sealed) => Answer::Failed(being_deleted()),
-        Outcome::Refused(Refusal::TransactionConflict(transaction)) => {
-            let message = "the item is part of a transaction that is not decided yet; retry";
-            let error = Error::new(Reason::TransactionConflict, message);
-            Answer::Failed(error.with("transaction", transaction))
-        }
-        Outcome::Refused(Refusal::ConditionFailed(version)) => {
-            Answer::Failed(condition_failed(version))
-        }
-    }
-}
-
-/// The item was not as the caller wanted it. It is told how it was.
-fn condition_failed(version: Option<Lsn>) -> Error {
-    let failed = |message: String| Error::new(Reason::ConditionFailed, message);
-    let Some(Lsn(version)) = version else {
-        return failed("the condition does not hold: there is no such item".into());
-    };
-    let message = format!("the condition does not hold: the item has version {version}");
-    failed(message).with("version", version)
-}
-
-/// An earlier attempt may have been applied and forgotten since. No further attempt can be.
-fn expired() -> Error {
-    Error::outcome_unknown("the write's request_id is older than what the shard remembers")
-        .with("expired", true)
-}
-
-fn being_deleted() -> Error {
-    Error::new(Reason::TableNotFound, "the table is being deleted")
 }
 
 /// A group that can't run is shown to readers with its reason.
@@ -271,141 +266,4 @@ pub fn show_stopped(hosted: &Hosted, shard: ShardId, detail: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use environment::SystemClock;
-    use model::{Condition, Key, RequestId, TableId};
-    use parking_lot::Mutex;
-    use raft::EntryKind;
-    use storage::state::MemoryStore;
-
-    use crate::machine::{Command, CommandBatch};
-    use crate::operation::ReplySink;
-
-    const SHARD: ShardId = ShardId {
-        table: TableId(1),
-        index: 0,
-    };
-
-    #[derive(Default)]
-    struct Answers(Mutex<Vec<Answer>>);
-
-    impl ReplySink for Answers {
-        fn answer(&self, _: u64, _: Option<NodeId>, answer: Answer) {
-            self.0.lock().push(answer);
-        }
-
-        fn is_full(&self) -> bool {
-            self.0.lock().len() >= 3
-        }
-    }
-
-    fn applier(store: Arc<dyn StateStore>) -> Applier {
-        Applier::new(store, Hosted::default(), Arc::new(SystemClock::default()))
-    }
-
-    fn key() -> Key {
-        Key::new(Bytes::from_static(b"key")).unwrap()
-    }
-
-    fn put(index: u64) -> ApplyJob {
-        let command = Command::Put {
-            key: key(),
-            value: Bytes::from_static(b"value"),
-            request: RequestId {
-                client: 1,
-                sequence: index,
-                issued_millis: 0,
-            },
-            condition: Condition::Always,
-        };
-        let batch = CommandBatch {
-            now_millis: 0,
-            commands: vec![command],
-        };
-        let entry = Entry {
-            term: Term(1),
-            index: Index(index),
-            kind: EntryKind::Commands,
-            payload: batch.encode(),
-        };
-        ApplyJob::Entries {
-            shard: SHARD,
-            entries: vec![entry],
-            replies: Vec::new(),
-            leader: None,
-        }
-    }
-
-    /// They come in one frame, before there is any answer that its caller could leave unfetched.
-    #[test]
-    fn of_many_reads_those_are_answered_whose_answers_have_room() {
-        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-        let mut applier = applier(store.clone());
-        let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
-        applier.run(ApplyJob::Open { machine });
-        applier.run(put(1));
-        let answers = Arc::new(Answers::default());
-        let reads = (0..8).map(|read| {
-            let question = match read % 2 {
-                0 => Question::Item(key()),
-                _ => Question::Items(vec![(key(), 0)]),
-            };
-            let sink: Arc<dyn ReplySink> = answers.clone();
-            (question, Reply::new(sink, read, false, None))
-        });
-        let (shard, leader) = (SHARD, None);
-        let reads = reads.collect();
-        applier.run(ApplyJob::Reads {
-            shard,
-            reads,
-            leader,
-        });
-        let answers = answers.0.lock();
-        let refused = answers.iter().filter(
-            |answer| matches!(answer, Answer::Failed(error) if error.reason == Reason::Overloaded),
-        );
-        assert_eq!((answers.len(), refused.count()), (8, 5), "{answers:?}");
-    }
-
-    #[test]
-    fn a_read_behind_entries_that_could_not_be_applied_never_sees_the_state_before_them() {
-        let memory = MemoryStore::new();
-        let store: Arc<dyn StateStore> = Arc::new(memory.clone());
-        let mut applier = applier(store.clone());
-        let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
-        applier.run(ApplyJob::Open { machine });
-        assert!(matches!(applier.run(put(1)), Some(Input::Applied(_))));
-
-        memory.set_full(true);
-        let answers = Arc::new(Answers::default());
-        let read = || ApplyJob::Reads {
-            shard: SHARD,
-            reads: vec![(
-                Question::Item(key()),
-                Reply::new(answers.clone(), 1, false, None),
-            )],
-            leader: None,
-        };
-        // All of them were queued before the first one failed.
-        let stopped = |after| matches!(after, Some(Input::ApplyFailed { .. }));
-        assert!(stopped(applier.run(put(2))));
-        applier.run(read());
-        memory.set_full(false);
-        assert!(applier.run(put(3)).is_none());
-        applier.run(ApplyJob::Serve {
-            shard: SHARD,
-            serving: true,
-        });
-        applier.run(read());
-        let answers = answers.0.lock();
-        assert_eq!(answers.len(), 2);
-        for answer in &*answers {
-            assert!(
-                matches!(answer, Answer::Failed(error) if error.reason == Reason::Corruption),
-                "{answer:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use model::{Condition, Item, Key, Lsn, RequestId, ShardId, Timestamp, Transactio
 use raft::{Entry, EntryKind, Index};
 use storage::keys;
 use storage::meta::{Remembered, ShardMeta};
-use storage::state::{Batch, StateStore};
+use storage::state::{Batch, StateStore, StoreError};
 
 use super::Machine;
 use super::command::{Command, CommandBatch};
@@ -30,17 +30,50 @@ impl Machine {
     ///
     /// After an error the machine applies nothing more, and every further call says the same.
     pub fn apply(&mut self, entries: &[Entry]) -> Result<Vec<Applied>, Broken> {
+        let (staged, batch) = self.stage(entries)?;
+        let written = self.store.write(batch);
+        self.end(staged, &written)
+    }
+
+    /// The first half of [`Machine::apply`]: works out what entries change. The batch is to be written, with those of other shards if
+    /// there are any, and [`Machine::end`] to be called before anything else is.
+    pub fn stage(&mut self, entries: &[Entry]) -> Result<(Staged, Batch), Broken> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let applied = self.apply_step(entries);
-        if let Err(broken) = &applied {
-            self.broken = Some(broken.clone());
-        }
-        applied
+        let staged = self.work_out(entries);
+        staged.map_err(|broken| self.note(broken))
     }
 
-    fn apply_step(&mut self, entries: &[Entry]) -> Result<Vec<Applied>, Broken> {
+    /// The second half of [`Machine::apply`]: the batch was written, or could not be.
+    pub fn end(
+        &mut self,
+        staged: Staged,
+        written: &Result<(), StoreError>,
+    ) -> Result<Vec<Applied>, Broken> {
+        if let Err(error) = written {
+            return Err(self.note(Broken::from(error.clone())));
+        }
+        let Staged {
+            meta,
+            applied,
+            transactions,
+        } = staged;
+        self.meta = meta;
+        self.reader.set_sealed(self.meta.sealed);
+        if !transactions.is_empty() {
+            self.reader
+                .transactions_changed(&transactions, self.monotonic_millis);
+        }
+        Ok(applied)
+    }
+
+    fn note(&mut self, broken: Broken) -> Broken {
+        self.broken = Some(broken.clone());
+        broken
+    }
+
+    fn work_out(&mut self, entries: &[Entry]) -> Result<(Staged, Batch), Broken> {
         let mut step = Step {
             store: &*self.store,
             shard: self.shard,
@@ -57,9 +90,6 @@ impl Machine {
                 applied.push(step.entry(entry)?);
             }
         }
-        if applied.is_empty() {
-            return Ok(applied);
-        }
         let Step {
             meta,
             mut batch,
@@ -69,19 +99,26 @@ impl Machine {
         if mutant!(AppliedIndexApart) {
             self.store.write(std::mem::take(&mut batch))?;
         }
-        batch.put(self.meta_key(), meta.encode());
-        self.store.write(batch)?;
-        self.meta = meta;
-        self.reader.set_sealed(self.meta.sealed);
-        if !transactions.is_empty() {
-            self.reader
-                .transactions_changed(&transactions, self.monotonic_millis);
+        if !applied.is_empty() {
+            batch.put(self.meta_key(), meta.encode());
         }
-        Ok(applied)
+        let staged = Staged {
+            meta,
+            applied,
+            transactions,
+        };
+        Ok((staged, batch))
     }
 }
 
-/// The state of a shard in the middle of a call of [`Machine::apply`].
+/// A shard's state after entries whose batch is yet to be written.
+pub struct Staged {
+    meta: ShardMeta,
+    applied: Vec<Applied>,
+    transactions: Vec<(TransactionId, bool)>,
+}
+
+/// The state of a shard in the middle of a call of [`Machine::stage`].
 pub(super) struct Step<'a> {
     store: &'a dyn StateStore,
     pub(super) shard: ShardId,

@@ -5,9 +5,12 @@ use std::sync::mpsc::Receiver;
 use environment::{Stage, Step, Wait};
 
 use super::Workers;
-use super::queue::{Next, next};
+use super::queue::{Gathered, Next, gather, next};
 use crate::applier::Applier;
 use crate::worker::ApplyJob;
+
+/// The jobs of so many turns of the worker are done in one go, at the most.
+const GATHERED_TURNS: usize = 256;
 
 /// See the [module](self).
 pub(super) struct Apply {
@@ -15,7 +18,7 @@ pub(super) struct Apply {
     /// Whose applier it is.
     pub(super) number: usize,
     pub(super) applier: Applier,
-    pub(super) queue: Receiver<Option<ApplyJob>>,
+    pub(super) queue: Receiver<Option<Vec<ApplyJob>>>,
     pub(super) workers: Workers,
 }
 
@@ -25,15 +28,14 @@ impl Stage for Apply {
     }
 
     fn step(&mut self, wait: Wait) -> Step {
-        match next(&self.queue, wait) {
-            Next::One(Some(job)) => {
-                if let Some(input) = self.applier.run(job) {
-                    self.workers.send_to(self.number, input);
-                }
-                Step::Worked
-            }
-            Next::Nothing => Step::Idle,
-            Next::One(None) | Next::Closed => Step::Ended,
+        let Gathered { work, ended } = match next(&self.queue, wait) {
+            Next::One(first) => gather(&self.queue, first, GATHERED_TURNS),
+            Next::Nothing => return Step::Idle,
+            Next::Closed => return Step::Ended,
+        };
+        for input in self.applier.run(work.into_iter().flatten()) {
+            self.workers.send_to(self.number, input);
         }
+        if ended { Step::Ended } else { Step::Worked }
     }
 }

@@ -100,8 +100,9 @@ impl Desk {
         for (to, messages) in outputs.send {
             self.outside.send(to, messages);
         }
-        for job in outputs.apply {
-            let _ = self.workers.seats[self.number].applier.send(Some(job));
+        if !outputs.apply.is_empty() {
+            let jobs = Some(outputs.apply);
+            let _ = self.workers.seats[self.number].applier.send(jobs);
         }
         for fetch in outputs.fetch {
             let _ = self.fetches.send(fetch);

@@ -84,7 +84,7 @@ pub struct Workers {
 
 struct Seat {
     inbox: Sender<Option<Input>>,
-    applier: Sender<Option<ApplyJob>>,
+    applier: Sender<Option<Vec<ApplyJob>>>,
 }
 
 /// In the order in which they end.
@@ -128,7 +128,9 @@ impl Workers {
 
     /// Gives a job to a shard's applier, ahead of whatever its worker sends later.
     pub fn apply(&self, shard: ShardId, job: ApplyJob) {
-        let _ = self.seats[self.seat_of(shard)].applier.send(Some(job));
+        let _ = self.seats[self.seat_of(shard)]
+            .applier
+            .send(Some(vec![job]));
     }
 }
 
@@ -153,7 +155,7 @@ pub struct Parts {
 /// Queues that are made before the stages, because what is outside needs them.
 pub struct Queues {
     inboxes: Vec<Receiver<Option<Input>>>,
-    appliers: Vec<Receiver<Option<ApplyJob>>>,
+    appliers: Vec<Receiver<Option<Vec<ApplyJob>>>>,
 }
 
 /// Makes the workers' queues.

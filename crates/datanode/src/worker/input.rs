@@ -24,8 +24,8 @@ pub enum Input {
         /// See [`super::LogWrite`].
         ticket: u64,
     },
-    /// The applier has applied entries of a group.
-    Applied(Applied),
+    /// The applier has applied entries of these groups.
+    Applied(Vec<Applied>),
     /// The applier can't go on with a group: what it read or was told makes no sense.
     ApplyFailed {
         /// The group.

@@ -129,7 +129,11 @@ impl Worker {
                 }
             }
             Input::LogDurable { ticket } => self.log_durable(ticket, turn),
-            Input::Applied(applied) => self.applied(&applied, turn),
+            Input::Applied(applied) => {
+                for applied in applied {
+                    self.applied(&applied, turn);
+                }
+            }
             Input::ApplyFailed { shard, detail } => self.stop(shard, detail, turn),
             Input::Fetched {
                 shard,

@@ -93,6 +93,20 @@ pub enum ApplyJob {
     },
 }
 
+impl ApplyJob {
+    /// The group.
+    pub fn shard(&self) -> ShardId {
+        match self {
+            Self::Open { machine } => machine.shard(),
+            Self::Entries { shard, .. }
+            | Self::Reads { shard, .. }
+            | Self::Install { shard, .. }
+            | Self::Serve { shard, .. }
+            | Self::Close { shard, .. } => *shard,
+        }
+    }
+}
+
 /// A follower needs the whole state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendSnapshot {

@@ -212,10 +212,10 @@ impl StateStore for MemoryStore {
         Ok(inner.get(key, inner.written))
     }
 
-    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+    fn write_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         let mut inner = self.inner.write();
         inner.check()?;
-        if batch.is_empty() {
+        if batches.iter().all(Batch::is_empty) {
             return Ok(());
         }
         if let Some(error) = inner.write_fault() {
@@ -224,7 +224,7 @@ impl StateStore for MemoryStore {
         }
         inner.written += 1;
         let (number, wanted) = (inner.written, inner.oldest_wanted());
-        for (key, value) in batch {
+        for (key, value) in batches.into_iter().flatten() {
             inner.unpruned.insert(key.clone());
             let versions = inner.entries.entry(key).or_default();
             versions.push(Version {

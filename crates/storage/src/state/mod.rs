@@ -64,7 +64,13 @@ pub trait StateStore: Send + Sync + 'static {
     ///
     /// After an error the store takes no further writes ([`StoreError::Failed`]): memory and disk may
     /// differ, and only opening it again shows what there is.
-    fn write(&self, batch: Batch) -> Result<(), StoreError>;
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        self.write_all(vec![batch])
+    }
+
+    /// Applies batches in this order, as if they were one: what [`StateStore::write`] says of a batch holds for all of them together.
+    /// For many small ones this is cheaper.
+    fn write_all(&self, batches: Vec<Batch>) -> Result<(), StoreError>;
 
     /// Makes everything durable whose `write` returned before this was called.
     ///

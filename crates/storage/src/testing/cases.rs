@@ -69,6 +69,31 @@ pub fn an_empty_batch_does_nothing(host: &mut dyn StoreHost) {
     assert_eq!(contents(&*store.view(), &everything()), []);
 }
 
+/// In their order, and after a crash all of them are there or none.
+pub fn several_batches_are_written_as_one(host: &mut dyn StoreHost) {
+    for round in 0..8u64 {
+        let store = host.open();
+        let there = |key: &str| store.get(key.as_bytes()).unwrap();
+        assert_eq!(there("a"), there("z"), "in round {round}");
+        let value = number(round);
+        let mut last = put("a", value.clone());
+        last.delete("m");
+        store
+            .write_all(vec![
+                put("m", "1"),
+                put("a", "2"),
+                Batch::new(),
+                put("z", value),
+                last,
+            ])
+            .unwrap();
+        assert_eq!((there("a"), there("m")), (there("z"), None));
+        store.write_all(Vec::new()).unwrap();
+        drop(store);
+        host.crash();
+    }
+}
+
 /// Whatever is written, persisted and compacted after it was taken.
 pub fn a_view_never_changes(host: &mut dyn StoreHost) {
     let store = host.open();

@@ -58,6 +58,7 @@ macro_rules! state_store_suite {
             what_is_written_is_there_at_once
             the_last_operation_on_a_key_counts
             an_empty_batch_does_nothing
+            several_batches_are_written_as_one
             a_view_never_changes
             a_view_shows_every_batch_whole
             a_scan_gives_the_range_in_order_and_nothing_else
@@ -216,9 +217,9 @@ impl StateStore for DyingStore {
         self.inner.get(key)
     }
 
-    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+    fn write_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         self.live()?;
-        self.inner.write(batch)
+        self.inner.write_all(batches)
     }
 
     fn persist(&self) -> Result<(), StoreError> {

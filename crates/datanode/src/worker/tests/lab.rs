@@ -172,15 +172,16 @@ impl Lab {
                 result,
             });
         }
-        for job in outputs.apply {
-            if let Some(mut input) = node.applier.run(job) {
-                if let (Input::Applied(applied), true) = (&mut input, node.spoiled) {
-                    for (_, hash) in &mut applied.checkpoints {
-                        *hash ^= 1;
-                    }
+        for mut input in node.applier.run(outputs.apply) {
+            if let (Input::Applied(applied), true) = (&mut input, node.spoiled) {
+                for (_, hash) in applied
+                    .iter_mut()
+                    .flat_map(|applied| &mut applied.checkpoints)
+                {
+                    *hash ^= 1;
                 }
-                node.inbox.push_back(input);
             }
+            node.inbox.push_back(input);
         }
         if let (Some(points), true) = (outputs.persist_store, self.persisting) {
             node.inbox.push_back(Input::StoreDurable { points });
@@ -388,9 +389,9 @@ impl Node {
             Arc::new(SystemClock::default()),
         );
         let machine = Machine::create(store, SHARD, voters.to_vec()).unwrap();
-        applier.run(ApplyJob::Open {
+        applier.run([ApplyJob::Open {
             machine: Box::new(machine),
-        });
+        }]);
         let config = raft_config(id, SHARD, voters, tuning);
         let replica = Box::new(Replica::new(config, Restored::default()).unwrap());
         let add = Input::Add {

@@ -153,12 +153,12 @@ impl StateStore for FjallStore {
         Ok(value.map(Bytes::from))
     }
 
-    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+    fn write_all(&self, batches: Vec<Batch>) -> Result<(), StoreError> {
         self.failure.check()?;
-        let bytes = batch.bytes();
-        let mut operations =
-            fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.len());
-        for (key, value) in batch {
+        let bytes = batches.iter().map(Batch::bytes).sum();
+        let count = batches.iter().map(Batch::len).sum();
+        let mut operations = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), count);
+        for (key, value) in batches.into_iter().flatten() {
             match value {
                 Some(value) => operations.insert(&self.keyspace, key, value),
                 None => operations.remove(&self.keyspace, key),

@@ -1,0 +1,234 @@
+//! Scripts for the applier.
+
+use api::Reason;
+use bytes::Bytes;
+use environment::SystemClock;
+use model::{Condition, Key, RequestId, TableId};
+use parking_lot::Mutex;
+use raft::{Entry, EntryKind};
+use storage::state::MemoryStore;
+
+use super::*;
+use crate::machine::{Command, CommandBatch};
+use crate::operation::ReplySink;
+
+const SHARD: ShardId = ShardId {
+    table: TableId(1),
+    index: 0,
+};
+
+#[derive(Default)]
+struct Answers(Mutex<Vec<Answer>>);
+
+impl ReplySink for Answers {
+    fn answer(&self, _: u64, _: Option<NodeId>, answer: Answer) {
+        self.0.lock().push(answer);
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.lock().len() >= 3
+    }
+}
+
+fn applier(store: Arc<dyn StateStore>) -> Applier {
+    Applier::new(store, Hosted::default(), Arc::new(SystemClock::default()))
+}
+
+fn key() -> Key {
+    Key::new(Bytes::from_static(b"key")).unwrap()
+}
+
+fn put(index: u64) -> ApplyJob {
+    put_in(SHARD, index)
+}
+
+fn put_in(shard: ShardId, index: u64) -> ApplyJob {
+    let command = Command::Put {
+        key: key(),
+        value: Bytes::from_static(b"value"),
+        request: RequestId {
+            client: 1,
+            sequence: index,
+            issued_millis: 1_000,
+        },
+        condition: Condition::Always,
+    };
+    let batch = CommandBatch {
+        now_millis: 1_000,
+        commands: vec![command],
+    };
+    let entry = Entry {
+        term: Term(1),
+        index: Index(index),
+        kind: EntryKind::Commands,
+        payload: batch.encode(),
+    };
+    ApplyJob::Entries {
+        shard,
+        entries: vec![entry],
+        replies: Vec::new(),
+        leader: None,
+    }
+}
+
+/// They come in one frame, before there is any answer that its caller could leave unfetched.
+#[test]
+fn of_many_reads_those_are_answered_whose_answers_have_room() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let mut applier = applier(store.clone());
+    let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
+    applier.run([ApplyJob::Open { machine }]);
+    applier.run([put(1)]);
+    let answers = Arc::new(Answers::default());
+    let reads = (0..8).map(|read| {
+        let question = match read % 2 {
+            0 => Question::Item(key()),
+            _ => Question::Items(vec![(key(), 0)]),
+        };
+        let sink: Arc<dyn ReplySink> = answers.clone();
+        (question, Reply::new(sink, read, false, None))
+    });
+    let (shard, leader) = (SHARD, None);
+    let reads = reads.collect();
+    applier.run([ApplyJob::Reads {
+        shard,
+        reads,
+        leader,
+    }]);
+    let answers = answers.0.lock();
+    let refused = answers.iter().filter(
+        |answer| matches!(answer, Answer::Failed(error) if error.reason == Reason::Overloaded),
+    );
+    assert_eq!((answers.len(), refused.count()), (8, 5), "{answers:?}");
+}
+
+#[test]
+fn a_read_behind_entries_that_could_not_be_applied_never_sees_the_state_before_them() {
+    let memory = MemoryStore::new();
+    let store: Arc<dyn StateStore> = Arc::new(memory.clone());
+    let mut applier = applier(store.clone());
+    let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
+    applier.run([ApplyJob::Open { machine }]);
+    assert!(matches!(applier.run([put(1)])[..], [Input::Applied(_)]));
+
+    memory.set_full(true);
+    let answers = Arc::new(Answers::default());
+    let read = || ApplyJob::Reads {
+        shard: SHARD,
+        reads: vec![(
+            Question::Item(key()),
+            Reply::new(answers.clone(), 1, false, None),
+        )],
+        leader: None,
+    };
+    // All of them were queued before the first one failed.
+    let stopped = |after: Vec<Input>| matches!(after[..], [Input::ApplyFailed { .. }]);
+    assert!(stopped(applier.run([put(2)])));
+    applier.run([read()]);
+    memory.set_full(false);
+    assert!(applier.run([put(3)]).is_empty());
+    applier.run([ApplyJob::Serve {
+        shard: SHARD,
+        serving: true,
+    }]);
+    applier.run([read()]);
+    let answers = answers.0.lock();
+    assert_eq!(answers.len(), 2);
+    for answer in &*answers {
+        assert!(
+            matches!(answer, Answer::Failed(error) if error.reason == Reason::Corruption),
+            "{answer:?}"
+        );
+    }
+}
+
+/// An applier with the shards 0 to 2 of a table.
+fn with_shards(memory: &MemoryStore) -> (Applier, [ShardId; 3]) {
+    let store: Arc<dyn StateStore> = Arc::new(memory.clone());
+    let mut applier = applier(store.clone());
+    let shards = [0, 1, 2].map(|index| ShardId { index, ..SHARD });
+    for shard in shards {
+        let machine = Box::new(Machine::create(store.clone(), shard, vec![NodeId(1)]).unwrap());
+        applier.run([ApplyJob::Open { machine }]);
+    }
+    (applier, shards)
+}
+
+fn applied(told: &[Input]) -> Vec<(u32, u64)> {
+    let all = told.iter().filter_map(|input| match input {
+        Input::Applied(all) => Some(all),
+        _ => None,
+    });
+    all.flatten()
+        .map(|applied| (applied.shard.index, applied.index.0))
+        .collect()
+}
+
+#[test]
+fn what_has_gathered_is_one_write_whichever_groups_it_belongs_to() {
+    let memory = MemoryStore::new();
+    let (mut applier, [first, second, third]) = with_shards(&memory);
+    let before = memory.unpersisted_batches();
+    let told = applier.run([
+        put_in(first, 1),
+        put_in(second, 1),
+        put_in(first, 2),
+        put_in(third, 1),
+        put_in(first, 3),
+    ]);
+    assert_eq!(applied(&told), [(0, 3), (1, 1), (2, 1)]);
+    assert_eq!(memory.unpersisted_batches(), before + 1);
+}
+
+#[test]
+fn a_read_sees_what_gathered_before_it_and_nothing_after_it() {
+    let (mut applier, [first, second, _]) = with_shards(&MemoryStore::new());
+    let answers = Arc::new(Answers::default());
+    let read = |number| ApplyJob::Reads {
+        shard: first,
+        reads: vec![(
+            Question::Item(key()),
+            Reply::new(answers.clone(), number, false, None),
+        )],
+        leader: None,
+    };
+    let jobs = [
+        read(1),
+        put_in(first, 1),
+        put_in(second, 1),
+        read(2),
+        put_in(first, 2),
+    ];
+    assert_eq!(applied(&applier.run(jobs)), [(0, 1), (1, 1), (0, 2)]);
+    let answers = answers.0.lock();
+    assert!(matches!(answers[0], Answer::Absent), "{:?}", answers[0]);
+    assert!(
+        matches!(answers[1], Answer::Found { version: 1, .. }),
+        "{:?}",
+        answers[1]
+    );
+}
+
+/// Entry 1 is missing, which breaks a machine before anything is written.
+#[test]
+fn one_group_that_cant_go_on_holds_none_of_the_others_up() {
+    let (mut applier, [first, second, third]) = with_shards(&MemoryStore::new());
+    let told = applier.run([put_in(first, 1), put_in(second, 2), put_in(third, 1)]);
+    assert_eq!(applied(&told), [(0, 1), (2, 1)]);
+    let stopped = told
+        .iter()
+        .filter(|input| matches!(input, Input::ApplyFailed { shard, .. } if *shard == second));
+    assert_eq!(stopped.count(), 1);
+}
+
+#[test]
+fn a_write_that_fails_stops_every_group_that_was_in_it() {
+    let memory = MemoryStore::new();
+    let (mut applier, [first, second, _]) = with_shards(&memory);
+    memory.set_full(true);
+    let told = applier.run([put_in(first, 1), put_in(second, 1)]);
+    let stopped = told
+        .iter()
+        .filter(|input| matches!(input, Input::ApplyFailed { .. }));
+    assert_eq!((stopped.count(), applied(&told)), (2, vec![]));
+}
