@@ -224,6 +224,8 @@ impl Replica {
             first: last.next(),
             uncommitted_bytes: self.log.size_of(self.log.committed(), last),
             heartbeat_elapsed: 0,
+            added_at: None,
+            is_busy: false,
             reads: Reads::default(),
             transfer: None,
         });
@@ -246,6 +248,10 @@ impl Replica {
         let point = Point::from(&entry);
         if let State::Leader(leader) = &mut self.state {
             leader.uncommitted_bytes += entry.size();
+            if kind == EntryKind::Commands {
+                let before = leader.added_at.replace(self.time.now);
+                leader.is_busy = before.is_some_and(|before| self.time.now - before <= 1);
+            }
         }
         self.log.push(entry);
         self.unsent = true;
@@ -271,6 +277,10 @@ impl Replica {
             if transfer.ticks_left == 0 {
                 leader.transfer = None;
             }
+        }
+        // News that waited for another entry wait no longer.
+        if std::mem::take(&mut leader.is_busy) {
+            self.unsent = true;
         }
         leader.heartbeat_elapsed += 1;
         if leader.heartbeat_elapsed >= self.limits.heartbeat_ticks {

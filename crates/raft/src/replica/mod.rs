@@ -97,6 +97,10 @@ struct Leader {
     uncommitted_bytes: usize,
     /// Ticks since the latest heartbeat.
     heartbeat_elapsed: u32,
+    /// When the latest command was added.
+    added_at: Option<u64>,
+    /// It came soon after the one before it, and the next one will too: news of commits travel with that.
+    is_busy: bool,
     reads: Reads,
     transfer: Option<Transfer>,
 }
