@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::measurements::{Measurements, Run, Spread, ratios};
-use crate::points::{ITEMS, LARGE, Point, TOGETHER, Work};
+use crate::points::{CLIENTS, ITEMS, LARGE, OVERLOAD, Point, TOGETHER, Work};
 use crate::standing::Standing;
 use crate::systems::System::{self, Ceiling, Etcd, Ours};
 
@@ -67,6 +67,7 @@ pub fn rows(measurements: &Measurements, standing: Option<&Standing>) -> Vec<Row
         rows: Vec::new(),
     };
     rows.throughput();
+    rows.overload();
     rows.latency();
     rows.transactions();
     if let Some(standing) = standing {
@@ -85,10 +86,10 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn throughput(&mut self) {
         let points = [
-            (Point::new(Work::EventualGet, 256), 4.0, Some(85.0)),
-            (Point::new(Work::ConsistentGet, 256), 3.5, Some(70.0)),
-            (Point::new(Work::Put, 256), 2.5, Some(50.0)),
-            (Point::new(Work::Put, 256).of_size(LARGE), 2.5, None),
+            (Point::new(Work::EventualGet, CLIENTS), 4.0, Some(85.0)),
+            (Point::new(Work::ConsistentGet, CLIENTS), 3.5, Some(70.0)),
+            (Point::new(Work::Put, CLIENTS), 2.5, Some(50.0)),
+            (Point::new(Work::Put, CLIENTS).of_size(LARGE), 2.5, None),
         ];
         for (point, times, percent) in points {
             let name = format!("{}: throughput against etcd's", point.name());
@@ -100,6 +101,19 @@ impl Rows<'_> {
                 let values = values.into_iter().map(|ratio| 100.0 * ratio).collect();
                 self.row(name, PERCENT, values, Bound::AtLeast(percent));
             }
+        }
+    }
+
+    fn overload(&mut self) {
+        for work in [Work::ConsistentGet, Work::Put] {
+            let name = format!(
+                "{}, {OVERLOAD} clients: throughput against {CLIENTS}",
+                work.name()
+            );
+            let [over, peak] = [OVERLOAD, CLIENTS]
+                .map(|clients| self.values(Point::new(work, clients), Ours, |run| run.throughput));
+            let percent = ratios(&over, &peak).into_iter().map(|ratio| 100.0 * ratio);
+            self.row(name, PERCENT, percent.collect(), Bound::AtLeast(80.0));
         }
     }
 
@@ -273,6 +287,18 @@ mod tests {
         assert!(etcd.met);
         let ceiling = row(&rows, "against the ceiling");
         assert!((ceiling.measured.median - 80.0).abs() < 1e-9 && !ceiling.met);
+    }
+
+    #[test]
+    fn four_times_the_clients_may_cost_a_fifth_of_the_throughput() {
+        let mut measurements = Measurements::default();
+        for (clients, throughput) in [(CLIENTS, 1000.0), (OVERLOAD, 790.0)] {
+            let point = Point::new(Work::Put, clients);
+            measurements.add(point, Ours, run(throughput, 1, 1.0));
+        }
+        let rows = rows(&measurements, None);
+        let put = row(&rows, "Put, 1024 clients");
+        assert!((put.measured.median - 79.0).abs() < 1e-9 && !put.met);
     }
 
     #[test]

@@ -146,16 +146,24 @@ pub const LARGE: usize = 1024;
 /// What each system can do easily, where they are pressed equally.
 pub const RATE: u32 = 2000;
 
+/// As many clients as the throughput is measured with.
+pub const CLIENTS: u32 = 256;
+/// Four times as many as that.
+pub const OVERLOAD: u32 = 4 * CLIENTS;
+
 /// Every point, with the systems that take part, in the order of the runs.
 pub fn all(quick: bool) -> Vec<(Point, Vec<System>)> {
     let both = || vec![Ours, Etcd];
     let mut points = Vec::new();
     for work in [Work::EventualGet, Work::ConsistentGet, Work::Put] {
-        points.push((Point::new(work, 256), vec![Ours, Etcd, Ceiling]));
+        points.push((Point::new(work, CLIENTS), vec![Ours, Etcd, Ceiling]));
         points.push((Point::new(work, 64), both()));
         points.push((Point::new(work, 1), both()));
     }
-    points.push((Point::new(Work::Put, 256).of_size(LARGE), both()));
+    for work in [Work::ConsistentGet, Work::Put] {
+        points.push((Point::new(work, OVERLOAD), vec![Ours]));
+    }
+    points.push((Point::new(Work::Put, CLIENTS).of_size(LARGE), both()));
     points.push((Point::new(Work::Put, 64).of_size(TOGETHER), vec![Ours]));
     points.push((Point::new(Work::TransactPutOneShard, 64), vec![Ours]));
     points.push((Point::new(Work::TransactGet, 64), both()));

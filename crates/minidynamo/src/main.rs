@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+/// See `docs/decisions/0028-an-allocator-of-our-own-choice.md`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> ExitCode {
     minidynamo::run(std::env::args_os())
 }

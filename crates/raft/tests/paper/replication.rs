@@ -69,7 +69,11 @@ fn the_leader_keeps_track_of_the_highest_index_it_knows_to_be_committed_and_incl
         _ => 0,
     };
     let told: Vec<u64> = sent_to(&sent, 2).into_iter().map(committed).collect();
-    assert_eq!(told, [1, 2, 2, 3], "at once after a pause, else with the next append or tick");
+    assert_eq!(
+        told,
+        [1, 2, 2, 3],
+        "at once after a pause, else with the next append or tick"
+    );
 }
 
 #[test]
