@@ -71,6 +71,8 @@ pub struct Tuning {
     pub heartbeat_ticks: u32,
     /// A follower stands for election after so many ticks without a leader, at most twice as many.
     pub election_ticks: u32,
+    /// A group that nobody has wanted anything of for so many ticks rests: it sends no heartbeats.
+    pub rest_ticks: u64,
     /// Shard workers, each with a thread of its own and one for applying.
     pub workers: usize,
     /// The replicas compare their contents so often, if anything has changed, milliseconds.
@@ -97,6 +99,7 @@ impl Default for Tuning {
             tick_millis: 50,
             heartbeat_ticks: 2,
             election_ticks: 10,
+            rest_ticks: 100,
             workers: 1,
             checkpoint_interval_millis: 10_000,
             store_persist_interval_millis: 2_000,

@@ -98,10 +98,12 @@ impl Peers {
         })
     }
 
-    /// Queues messages for a node, in frames that are not too large, or drops them.
+    /// Queues messages for a node, in frames that are not too large, or drops them. No messages are a frame as well: it says that this
+    /// node is there.
     pub fn send(&self, to: NodeId, messages: Vec<(ShardId, PeerMessage)>) {
         let links = self.links.lock();
         let Some(link) = links.get(&to) else { return };
+        let is_sign = messages.is_empty();
         let mut frame = Vec::new();
         let mut bytes = 0;
         for (shard, message) in messages {
@@ -113,7 +115,7 @@ impl Peers {
                 bytes = 0;
             }
         }
-        if !frame.is_empty() {
+        if !frame.is_empty() || is_sign {
             self.queue(link, to, frame);
         }
     }

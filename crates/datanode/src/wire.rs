@@ -116,6 +116,14 @@ fn encode_body(body: Body) -> Wire {
             Wire::HeartbeatAck(internal::HeartbeatAck { read_sequence })
         }
         Body::TimeoutNow => Wire::TimeoutNow(internal::TimeoutNow {}),
+        Body::Rest {
+            last_index,
+            last_term,
+        } => Wire::Rest(internal::Rest {
+            last_index: last_index.0,
+            last_term: last_term.0,
+        }),
+        Body::Wake => Wire::Wake(internal::Wake {}),
     }
 }
 
@@ -213,6 +221,11 @@ fn decode_body(body: Wire) -> Result<Body, MalformedMessage> {
             read_sequence: ack.read_sequence,
         },
         Wire::TimeoutNow(_) => Body::TimeoutNow,
+        Wire::Rest(rest) => Body::Rest {
+            last_index: Index(rest.last_index),
+            last_term: Term(rest.last_term),
+        },
+        Wire::Wake(_) => Body::Wake,
         Wire::ContentReport(_) => return Err(MalformedMessage("content report")),
     })
 }
@@ -280,6 +293,11 @@ mod tests {
             },
             Body::HeartbeatAck { read_sequence: 5 },
             Body::TimeoutNow,
+            Body::Rest {
+                last_index: Index(7),
+                last_term: Term(1),
+            },
+            Body::Wake,
         ];
         let shard = ShardId {
             table: TableId(1),

@@ -131,6 +131,12 @@ catalogue! {
         caught_by: "state machine safety",
         needs: "deposed leaders with entries that nobody has",
     }
+    RestWithoutLastCommit "rest-without-last-commit" {
+        mistake: "A follower rests although it lacks the news of the last commit, and nobody brings them.",
+        caught_by: "who rests is level",
+        needs: "lost messages after the last write, and nothing to do afterwards",
+        seen_in: "TiKV, CockroachDB",
+    }
     LostAppendNotResent "lost-append-not-resent" {
         mistake: "A leader trusts the network with what it has sent once.",
         caught_by: "at rest, replicas are equal",

@@ -81,6 +81,15 @@ pub enum Body {
     },
     /// "Start an election at once": the leader hands over to the receiver.
     TimeoutNow,
+    /// "You have everything, and there is nothing to do": the leader sends no more heartbeats.
+    Rest {
+        /// Index of the last entry of the leader's log. It is committed.
+        last_index: Index,
+        /// Term of that entry.
+        last_term: Term,
+    },
+    /// The answer to [`Body::Rest`] of a follower that lacks something.
+    Wake,
 }
 
 /// How an append went.

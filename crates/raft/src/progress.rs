@@ -178,6 +178,12 @@ impl Progress {
         now - self.answered_at < u64::from(election_ticks)
     }
 
+    /// Whether the follower has the log up to `last`, nothing is on its way to it, and it was told that all of it is committed.
+    pub(crate) fn is_level(&self, last: Index) -> bool {
+        let idle = matches!(&self.flow, Flow::Replicate { inflight } if inflight.is_empty());
+        idle && self.fetching.is_none() && self.matched == last && self.commit_sent == last
+    }
+
     pub(crate) fn is_in_snapshot(&self) -> bool {
         matches!(self.flow, Flow::Snapshot)
     }

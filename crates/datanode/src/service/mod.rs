@@ -149,6 +149,11 @@ impl Service {
             ));
         }
         let from = NodeId(frame.from);
+        if frame.messages.is_empty() {
+            let incarnation = frame.incarnation;
+            self.workers.send_all(|| Input::Heard { from, incarnation });
+            return Ok(());
+        }
         let mut seats: Vec<Vec<_>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
         for message in frame.messages {
             let (shard, message) = wire::decode(from, self.node, message)

@@ -23,6 +23,8 @@ pub(super) enum Group {
 /// A group that takes part.
 pub(super) struct Running {
     pub(super) replica: Replica,
+    /// Whether the replica rested when it was visited last.
+    pub(super) rests: bool,
     /// Takes no part until the coordination store knows of it again.
     pub(super) quarantined: bool,
     /// Gathered in this turn, to be proposed.
@@ -84,6 +86,13 @@ pub(super) struct Installing {
     pub(super) index: Index,
 }
 
+impl Group {
+    /// Whether it wants no ticks.
+    pub(super) fn rests(&self) -> bool {
+        matches!(self, Self::Running(group) if group.rests)
+    }
+}
+
 impl Running {
     pub(super) fn new(node: NodeId, replica: Replica, held: Held) -> Self {
         let voters = replica.membership().members().map(wire::node_id).collect();
@@ -91,6 +100,7 @@ impl Running {
         let log_size = LogSize::of(&replica, held.log_bytes);
         Self {
             replica,
+            rests: false,
             quarantined: false,
             proposals: Vec::new(),
             waiting: BTreeMap::new(),

@@ -19,6 +19,13 @@ pub enum Input {
         /// What it holds for the groups of this worker.
         messages: Vec<(ShardId, PeerMessage)>,
     },
+    /// Another node is there, says a frame that says nothing else.
+    Heard {
+        /// Which.
+        from: NodeId,
+        /// Of its process.
+        incarnation: u64,
+    },
     /// The log has made everything durable up to and including this ticket.
     LogDurable {
         /// See [`super::LogWrite`].

@@ -29,6 +29,7 @@ mod input;
 mod log_size;
 mod output;
 mod requests;
+mod rest;
 mod snapshots;
 mod status;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use self::group::{Group, Running};
 pub use self::input::{Answer, Applied, Held, Input};
 pub use self::output::{ApplyJob, LogWrite, Outputs, SendSnapshot};
 pub(crate) use self::requests::{not_hosted, stopped};
+use self::rest::Relied;
 pub use self::status::ReplicaStatus;
 pub(crate) use self::status::has_seal_to_apply;
 use crate::options::Tuning;
@@ -60,6 +62,7 @@ pub struct Worker {
     unsynced: VecDeque<Unsynced>,
     last_read: u64,
     next_persist_millis: u64,
+    relied: Relied,
 }
 
 /// What waits for a batch of the log.
@@ -91,6 +94,7 @@ impl Worker {
             unsynced: VecDeque::new(),
             last_read: 0,
             next_persist_millis: 0,
+            relied: Relied::default(),
         }
     }
 
@@ -110,6 +114,7 @@ impl Worker {
         }
         for shard in std::mem::take(&mut turn.touched) {
             self.visit(shard, &mut turn);
+            self.note_rest(shard);
         }
         self.close_batch(&mut turn);
         turn.outputs
@@ -128,6 +133,7 @@ impl Worker {
                     self.peer_message(from, shard, message, turn);
                 }
             }
+            Input::Heard { from, incarnation } => self.heard(from, incarnation, turn),
             Input::LogDurable { ticket } => self.log_durable(ticket, turn),
             Input::Applied(applied) => {
                 for applied in applied {
@@ -195,13 +201,18 @@ impl Worker {
                 turn.outputs.stopped.push((shard, detail));
             }
             Input::Quarantine { shard, quarantined } => {
-                if self.with_running(shard, turn, |group| group.quarantined = quarantined) {
+                let set = |group: &mut Running| {
+                    group.quarantined = quarantined;
+                    group.replica.wake();
+                };
+                if self.with_running(shard, turn, set) {
                     let serving = !quarantined;
                     turn.outputs.apply.push(ApplyJob::Serve { shard, serving });
                 }
             }
             Input::Remove { shard, answer } => {
                 self.groups.remove(&shard);
+                self.note_rest(shard);
                 turn.outputs.apply.push(ApplyJob::Close { shard, answer });
             }
             Input::Describe { table, answer } => answer(self.describe(table)),
@@ -225,10 +236,12 @@ impl Worker {
     }
 
     fn tick(&mut self, turn: &mut Turn) {
-        let shards: Vec<_> = self.groups.keys().copied().collect();
+        let awake = self.groups.iter().filter(|(_, group)| !group.rests());
+        let shards: Vec<_> = awake.map(|(&shard, _)| shard).collect();
         for shard in shards {
             let now = turn.now;
             let interval = self.tuning.checkpoint_interval_millis;
+            let rest_after = self.tuning.rest_ticks;
             self.with_running(shard, turn, |group| {
                 // In quarantine, too: whoever was waiting when it began is told in time.
                 group.expire(now.monotonic_millis);
@@ -238,8 +251,10 @@ impl Worker {
                 group.keep_installing();
                 group.replica.tick();
                 group.regular_checkpoint(now.monotonic_millis, interval);
+                group.rest_if_idle(rest_after);
             });
         }
+        self.tick_for_the_resting(turn);
         self.maintain_store(turn);
     }
 
@@ -250,6 +265,7 @@ impl Worker {
         message: PeerMessage,
         turn: &mut Turn,
     ) {
+        self.before_it_wakes(shard);
         // A message for a group that isn't here is dropped: it must never bring a replica to life.
         match message {
             PeerMessage::Raft(message) => {
@@ -316,6 +332,7 @@ impl Worker {
     fn stop(&mut self, shard: ShardId, detail: String, turn: &mut Turn) {
         if let Some(group @ Group::Running(_)) = self.groups.get_mut(&shard) {
             *group = Group::Stopped(detail.clone());
+            self.note_rest(shard);
             turn.outputs.stopped.push((shard, detail));
         }
     }

@@ -16,7 +16,7 @@ use crate::wire::PeerMessage;
 pub struct Outputs {
     /// To be written to the log in one batch and synced.
     pub log: Option<LogWrite>,
-    /// To be sent, one frame per node. May be lost.
+    /// To be sent, one frame per node, an empty one as well. May be lost.
     pub send: BTreeMap<NodeId, Vec<(ShardId, PeerMessage)>>,
     /// For the applier, in this order.
     pub apply: Vec<ApplyJob>,

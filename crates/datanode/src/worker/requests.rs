@@ -13,6 +13,7 @@ use crate::wire;
 
 impl Worker {
     pub(super) fn request(&mut self, request: Request, turn: &mut Turn) {
+        self.before_it_wakes(request.shard);
         match self.groups.get_mut(&request.shard) {
             None => request.reply.fail(None, not_hosted()),
             Some(Group::Stopped(detail)) => {
@@ -31,6 +32,9 @@ impl Worker {
                     turn.touched.insert(request.shard);
                     group.take_on(request, turn.now.wall_millis);
                 } else {
+                    // Its leader may have stopped since.
+                    group.replica.wake();
+                    turn.touched.insert(request.shard);
                     redirect(group, request, turn);
                 }
             }

@@ -170,6 +170,7 @@ impl Replica {
 
     /// Enters a later term, as a follower of nobody yet.
     pub(super) fn enter_term(&mut self, term: Term) {
+        self.resting = false;
         self.hard = HardState { term, vote: None };
         self.persistence.hard_state_changed();
         self.read_echoed = 0;
@@ -226,6 +227,7 @@ impl Replica {
             heartbeat_elapsed: 0,
             added_at: None,
             is_busy: false,
+            asked_at: self.time.now,
             reads: Reads::default(),
             transfer: None,
         });

@@ -7,6 +7,7 @@
 //! | `following` | the follower's side: appends and heartbeats that come in |
 //! | `reads` | ReadIndex |
 //! | `transfer` | handing leadership over |
+//! | `rest` | groups with nothing to do |
 //! | `snapshot` | followers that need a snapshot, installing one, purging the log |
 //! | `persistence` | what is on its way to the disk, and what waits for it |
 //! | `restore` | a replica from what was on disk |
@@ -17,6 +18,7 @@ mod following;
 mod persistence;
 mod reads;
 mod replication;
+mod rest;
 mod restore;
 mod snapshot;
 mod status;
@@ -59,6 +61,8 @@ pub struct Replica {
     /// The highest ReadIndex round of this term's leader that was echoed.
     read_echoed: u64,
     incoming: Option<Incoming>,
+    /// See `rest`.
+    resting: bool,
     outbox: Outbox,
     /// Something has changed that may call for messages of the leader.
     unsent: bool,
@@ -101,6 +105,8 @@ struct Leader {
     added_at: Option<u64>,
     /// It came soon after the one before it, and the next one will too: news of commits travel with that.
     is_busy: bool,
+    /// When it was last asked for something, or began to lead.
+    asked_at: u64,
     reads: Reads,
     transfer: Option<Transfer>,
 }
@@ -153,6 +159,9 @@ impl Replica {
             return;
         };
         *heard = self.time.now;
+        if self.resting && Self::is_woken_by(&message.body) {
+            self.wake();
+        }
         let result = self.receive(message);
         self.check(result);
     }
@@ -228,13 +237,22 @@ impl Replica {
             }
             Body::HeartbeatAck { read_sequence } => self.on_heartbeat_ack(from, read_sequence),
             Body::TimeoutNow => self.on_timeout_now(from),
+            Body::Rest {
+                last_index,
+                last_term,
+            } => {
+                self.follow(from)?;
+                self.on_rest(from, last_index, last_term);
+            }
+            // It has woken whoever got it.
+            Body::Wake => {}
         }
         Ok(())
     }
 
-    /// Time has passed: one tick.
+    /// Time has passed: one tick. Nothing to a replica that rests.
     pub fn tick(&mut self) {
-        if self.stopped.is_some() {
+        if self.stopped.is_some() || self.resting {
             return;
         }
         self.time.now += 1;

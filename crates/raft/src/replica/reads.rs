@@ -36,6 +36,11 @@ struct Round {
 }
 
 impl Reads {
+    /// Whether there are any that are not confirmed.
+    pub(super) fn are_waiting(&self) -> bool {
+        !(self.rounds.is_empty() && self.gathering.is_empty())
+    }
+
     /// All reads that are not confirmed.
     pub(super) fn into_waiting(self) -> impl Iterator<Item = ReadToken> {
         self.rounds
@@ -59,6 +64,7 @@ impl Replica {
         }
         leader.reads.gathering.push(read);
         self.unsent = true;
+        self.rouse();
         Ok(())
     }
 

@@ -32,6 +32,7 @@ impl Replica {
         if leader.uncommitted_bytes > 0 && leader.uncommitted_bytes + payload.len() > limit {
             return Err(Refusal::TooManyUncommitted);
         }
+        self.rouse();
         let point = self.add_entry(EntryKind::Commands, payload);
         Ok((point.term, point.index))
     }

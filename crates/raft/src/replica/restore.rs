@@ -68,6 +68,7 @@ impl Replica {
             persistence: Persistence::new(durable, is_behind, reset),
             read_echoed: 0,
             incoming: None,
+            resting: false,
             outbox: Outbox::default(),
             unsent: false,
             reported: RoleChange {

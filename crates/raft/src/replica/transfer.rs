@@ -39,6 +39,7 @@ impl Replica {
             }
         }
         self.unsent = true;
+        self.rouse();
         Ok(())
     }
 

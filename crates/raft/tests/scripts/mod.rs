@@ -8,6 +8,8 @@
 //! | `group 3` | a new group of so many replicas |
 //! | `log 1 term 3 terms 1 1 2 applied 1` | replica 1 starts with a durable log of entries of these terms |
 //! | `campaign 1`, `tick 1 [times]`, `propose 1 x`, `read 1 7`, `transfer 1 2` | an input to replica 1 |
+//! | `rest 1` | replica 1 lets its group rest, if it may |
+//! | `wake 1`, `unheard 1 10` | replica 1 is woken; it is told for how long nothing was heard of its leader's process |
 //! | `sync 1` | everything that it has written so far is durable |
 //! | `deliver [1->2]` | what is under way (there) arrives |
 //! | `lose 1->2`, `double 1->2` | what is under way there is lost, or will arrive twice |
@@ -100,6 +102,7 @@ scripts! {
     a_deposed_leader_s_entries_are_replaced_a_term_at_a_time
     a_follower_beyond_the_log_gets_a_snapshot_which_drops_its_trailing_entries
     a_follower_that_was_cut_off_does_not_disturb_when_it_returns
+    a_group_rests_and_wakes
     a_lagging_follower_is_fed_from_the_durable_log
     a_leader_cut_off_from_its_majority_steps_down_and_fails_its_reads
     a_leader_hands_over_to_a_follower_that_has_everything

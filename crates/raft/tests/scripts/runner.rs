@@ -58,6 +58,12 @@ impl Runner {
                     node.replica.transfer_leadership(id(number(to)))
                 });
             }
+            ["rest", node] => self.input(node, |node| node.replica.rest()),
+            ["wake", node] => self.input(node, |node| node.replica.wake()),
+            ["unheard", node, ticks] => self.input(node, |node| {
+                let ticks = u32::try_from(number(ticks)).unwrap();
+                node.replica.leader_unheard(ticks);
+            }),
             ["sync", node] => self.input(node, |node| node.sync(usize::MAX)),
             ["deliver"] => self.deliver(|_| true),
             ["deliver", on] => self.deliver(|message| (message.from, message.to) == link(on)),

@@ -85,6 +85,11 @@ fn body(body: &Body) -> String {
         }
         Body::HeartbeatAck { read_sequence } => format!("HeartbeatAck{}", round(*read_sequence)),
         Body::TimeoutNow => "TimeoutNow".to_owned(),
+        Body::Rest {
+            last_index,
+            last_term,
+        } => format!("Rest, last {last_index}@{last_term}"),
+        Body::Wake => "Wake".to_owned(),
     }
 }
 

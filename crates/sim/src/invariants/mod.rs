@@ -12,6 +12,7 @@
 //! | `applied_with_data` | etcd 3.5's data inconsistency | every crash, every five seconds |
 //! | `replicas_equal` | state machine replication | every crash, every five seconds, at rest |
 //! | `replicas_run` | nothing stops without a reason | every turn |
+//! | `resting_level` | CockroachDB's quiescence | every turn |
 //! | `bounded` | memory and log | every turn; the log's bytes every crash, every five seconds, at rest |
 //! | `available_has_led`, `deletion_is_final` | tables T1, T3 | several times in a second |
 //! | `no_orphans`, `no_residue` | tables T3 | at rest |
@@ -40,6 +41,7 @@ mod one_vote;
 mod placeholders;
 mod replicas_equal;
 mod replicas_run;
+mod resting_level;
 mod state_machine_safety;
 mod stored;
 mod timestamps;
@@ -167,6 +169,7 @@ impl Invariants {
             Box::new(leader_append_only::LeaderAppendOnly::default()),
             Box::new(log_matching::LogMatching::default()),
             Box::new(leader_completeness::LeaderCompleteness::default()),
+            Box::new(resting_level::RestingAreLevel),
             Box::new(state_machine_safety::StateMachineSafety::default()),
             Box::new(acknowledged_is_durable::AcknowledgedIsDurable::default()),
             Box::new(applied_with_data::AppliedWithData),

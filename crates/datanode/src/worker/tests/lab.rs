@@ -44,6 +44,8 @@ pub(super) struct Lab {
     snapshots: usize,
     stopped: Vec<NodeId>,
     trace: String,
+    frames: usize,
+    messages: usize,
 }
 
 /// Sender, receiver, messages.
@@ -83,6 +85,8 @@ impl Lab {
             snapshots: 0,
             stopped: Vec::new(),
             trace: String::new(),
+            frames: 0,
+            messages: 0,
         }
     }
 
@@ -140,7 +144,13 @@ impl Lab {
                 .get_mut(&to)
                 .filter(|node| reachable && !node.paused);
             if let Some(receiver) = receiver {
-                receiver.inbox.push_back(Input::Frame { from, messages });
+                receiver.inbox.push_back(match messages.is_empty() {
+                    true => Input::Heard {
+                        from,
+                        incarnation: from.0,
+                    },
+                    false => Input::Frame { from, messages },
+                });
             }
         }
         moved
@@ -148,6 +158,8 @@ impl Lab {
 
     fn carry_out(&mut self, id: NodeId, outputs: Outputs) {
         for (to, messages) in outputs.send {
+            self.frames += 1;
+            self.messages += messages.len();
             let _ = writeln!(self.trace, "{} {id} -> {to}: {messages:?}", self.millis);
             self.network.push_back((id, to, messages));
         }
@@ -373,6 +385,16 @@ impl Lab {
         let messages = vec![(SHARD, PeerMessage::Content { index, hash })];
         self.input(to, Input::Frame { from, messages });
         self.settle();
+    }
+
+    /// Frames that were sent, empty ones included.
+    pub(super) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Messages that were in them.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
     }
 
     pub(super) fn trace(&self) -> Arc<str> {

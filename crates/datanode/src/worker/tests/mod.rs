@@ -3,6 +3,7 @@
 mod lab;
 #[cfg(feature = "mutants")]
 mod noticed;
+mod resting;
 
 use std::sync::Arc;
 
