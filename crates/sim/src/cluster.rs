@@ -544,12 +544,13 @@ async fn run_router(options: router::Options, exit: Exit) {
 /// Why a process has ended that was asked to.
 pub const STOPPED: &str = "it was asked to";
 
-/// Small logs, so that they are compacted and followers need snapshots within seconds.
+/// Small logs, so that they are compacted and followers need snapshots within seconds; and groups rest soon.
 fn tuning(scenario: &Scenario) -> Tuning {
     Tuning {
         log_budget_bytes: 2 << 20,
         group_log_bytes: scenario.group_log_bytes,
         checkpoint_interval_millis: 2_000,
+        rest_ticks: 30,
         store_persist_interval_millis: scenario.persist_millis,
         snapshot_chunk_bytes: 8 << 10,
         ..Tuning::default()
