@@ -73,6 +73,10 @@ pub struct Tuning {
     pub election_ticks: u32,
     /// A group that nobody has wanted anything of for so many ticks rests: it sends no heartbeats.
     pub rest_ticks: u64,
+    /// A leader that is not at home transfers its leadership there once home has been level with it for so many ticks without
+    /// a gap; longer each time that home did not keep it, up to 12 times. Long enough that a node which has just returned has warmed
+    /// up, and that one which comes and goes is left alone.
+    pub home_ticks: u32,
     /// Shard workers, each with a thread of its own and one for applying.
     pub workers: usize,
     /// The replicas compare their contents so often, if anything has changed, milliseconds.
@@ -100,6 +104,7 @@ impl Default for Tuning {
             heartbeat_ticks: 2,
             election_ticks: 10,
             rest_ticks: 100,
+            home_ticks: 100,
             workers: 1,
             checkpoint_interval_millis: 10_000,
             store_persist_interval_millis: 2_000,

@@ -15,6 +15,10 @@
 //! | 2 in each of 3 zones | 10 × 3 | 5, and each shard has one in each zone |
 //! | 4 in `a`, 1 in `b`, 1 in `c` | 8 × 3 | 2 in `a`, 8 in `b`, 8 in `c`: a lost zone costs no shard its majority |
 //!
+//! The first node of a shard is its *home*, where its leader belongs (decision 29): of its nodes one that is home to the fewest
+//! shards of the table so far, ties in random order. Where all nodes are equal, each is home to its share of the shards,
+//! rounded up or down, or to one more or less.
+//!
 //! # Caveats
 //!
 //! Only this table counts. That nodes are level over all tables follows from the randomness, roughly. Zones of different
@@ -61,14 +65,15 @@ pub fn place(
         return Err(TooFewNodes { replicas, live });
     }
     let mut counts: BTreeMap<NodeId, u32> = zones.keys().map(|&node| (node, 0)).collect();
+    let mut homes = counts.clone();
     let ranges = HashRange::divide(shards).into_iter();
     let shards = ranges.map(|range| {
         let mut nodes = choose(&counts, &zones, replicas as usize, random);
         for node in &nodes {
             *counts.entry(*node).or_default() += 1;
         }
-        // The first of the list is where an election may begin: no node is to be first more often.
         nodes.shuffle(random);
+        home_first(&mut nodes, &mut homes);
         Shard { range, nodes }
     });
     Ok(shards.collect())
@@ -118,6 +123,17 @@ fn choose(
     chosen
 }
 
+/// Puts the node first that is home to the fewest shards, of several the one that stands first, and counts the shard.
+fn home_first(nodes: &mut [NodeId], homes: &mut BTreeMap<NodeId, u32>) {
+    let shards = |node: &NodeId| homes.get(node).copied().unwrap_or_default();
+    let fewest = (0..nodes.len()).min_by_key(|&place| nodes.get(place).map(shards));
+    let Some(place) = fewest else { return };
+    nodes.swap(0, place);
+    if let Some(&home) = nodes.first() {
+        *homes.entry(home).or_default() += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -145,6 +161,15 @@ mod tests {
                 shards.iter().filter(holds).count()
             })
             .collect()
+    }
+
+    /// How many shards each node is home to.
+    fn homes(nodes: &[Candidate], shards: &[Shard]) -> Vec<usize> {
+        let home_to = |candidate: &Candidate| {
+            let at_home = |shard: &&Shard| shard.nodes[0] == candidate.node;
+            shards.iter().filter(at_home).count()
+        };
+        nodes.iter().map(home_to).collect()
     }
 
     /// How many replicas of a shard stand in each zone that it uses.
@@ -182,6 +207,22 @@ mod tests {
                 prop_assert_eq!(different.len(), replicas as usize);
             }
             prop_assert!(is_a_share(&nodes, shards, replicas, &placed));
+        }
+
+        #[test]
+        fn every_node_is_home_to_its_share_of_the_shards_or_nearly_so(
+            count in 3u64..20,
+            shards in 1u32..80,
+            five: bool,
+            seed: u64,
+        ) {
+            let replicas = if five && count >= 5 { 5 } else { 3 };
+            let nodes = nodes(count, 0);
+            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
+            let homes = homes(&nodes, &placed);
+            let share = shards as usize / nodes.len();
+            let near = |&count: &usize| count + 1 >= share && count <= share + 2;
+            prop_assert!(homes.iter().all(near), "{:?}", homes);
         }
 
         #[test]
@@ -226,6 +267,18 @@ mod tests {
             for shard in &placed {
                 let used = per_zone(&nodes, shard);
                 prop_assert_eq!(used.len(), (replicas as usize).min(zones.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn of_12_shards_each_of_3_nodes_is_home_to_4_and_each_of_5_to_2_or_3() {
+        for seed in 0..200 {
+            let random = &mut StdRng::seed_from_u64(seed);
+            for (count, expected) in [(3, 4..=4), (5, 2..=3)] {
+                let nodes = nodes(count, 0);
+                let homes = homes(&nodes, &place(&nodes, 12, 3, random).unwrap());
+                assert!(homes.iter().all(|n| expected.contains(n)), "{homes:?}");
             }
         }
     }

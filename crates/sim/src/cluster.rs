@@ -544,7 +544,8 @@ async fn run_router(options: router::Options, exit: Exit) {
 /// Why a process has ended that was asked to.
 pub const STOPPED: &str = "it was asked to";
 
-/// Small logs, so that they are compacted and followers need snapshots within seconds; and groups rest soon.
+/// Small logs, so that they are compacted and followers need snapshots within seconds; groups that rest, and leaders that go home,
+/// after a second or so, so that they do it often.
 fn tuning(scenario: &Scenario) -> Tuning {
     Tuning {
         log_budget_bytes: 2 << 20,
@@ -553,6 +554,7 @@ fn tuning(scenario: &Scenario) -> Tuning {
         rest_ticks: 30,
         store_persist_interval_millis: scenario.persist_millis,
         snapshot_chunk_bytes: 8 << 10,
+        home_ticks: 20,
         ..Tuning::default()
     }
 }

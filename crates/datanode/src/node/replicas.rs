@@ -435,12 +435,15 @@ fn join_worker(workers: &Workers, shard: ShardId, ready: Ready) {
         bytes: meta.bytes,
         log_bytes,
     };
+    // Placement has put it there. Every replica has them in the same order.
+    let home = meta.voters.first().copied();
     workers.apply(shard, ApplyJob::Open { machine });
     workers.send(
         shard,
         Input::Add {
             shard,
             replica,
+            home,
             held,
         },
     );

@@ -149,6 +149,7 @@ fn one_thread_steps_a_replica_to_leadership_and_stops_it() {
         Input::Add {
             shard,
             replica,
+            home: None,
             held,
         },
     );

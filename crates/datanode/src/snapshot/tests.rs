@@ -107,6 +107,7 @@ fn add_replica(workers: &Workers, store: &Arc<dyn StateStore>, tuning: &Tuning) 
         Input::Add {
             shard,
             replica,
+            home: None,
             held,
         },
     );

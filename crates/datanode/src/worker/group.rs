@@ -6,6 +6,7 @@ use api::{Error, Reason};
 use model::{NodeId, limits};
 use raft::{Availability, FollowerProgress, Index, ReadToken, Replica, Role, Term};
 
+use super::home::Home;
 use super::input::{Applied, Held};
 use super::log_size::LogSize;
 use crate::machine::{Command, ContentComparison};
@@ -51,6 +52,7 @@ pub(super) struct Running {
     pub(super) content: ContentComparison,
     /// Why writes and consistent reads are refused although there is a leader.
     pub(super) distrust: Option<String>,
+    pub(super) home: Home,
     /// Something was applied since the last checkpoint.
     pub(super) changed: bool,
     pub(super) next_checkpoint_millis: u64,
@@ -94,7 +96,7 @@ impl Group {
 }
 
 impl Running {
-    pub(super) fn new(node: NodeId, replica: Replica, held: Held) -> Self {
+    pub(super) fn new(node: NodeId, replica: Replica, home: Option<NodeId>, held: Held) -> Self {
         let voters = replica.membership().members().map(wire::node_id).collect();
         let applied = replica.applied_index();
         let log_size = LogSize::of(&replica, held.log_bytes);
@@ -114,6 +116,7 @@ impl Running {
             installing: None,
             content: ContentComparison::new(voters, node),
             distrust: None,
+            home: Home::new(home),
             // What a replica brings along has not been compared since it started.
             changed: applied > Index(0),
             next_checkpoint_millis: 0,

@@ -109,6 +109,8 @@ pub enum Input {
         shard: ShardId,
         /// The consensus core, restored or new.
         replica: Box<Replica>,
+        /// The voter that is to lead it where it can; `None` if any of them is as good.
+        home: Option<NodeId>,
         /// What it holds.
         held: Held,
     },
@@ -140,7 +142,7 @@ pub enum Input {
         /// Gets one status per replica.
         answer: Answer<Vec<super::ReplicaStatus>>,
     },
-    /// The node goes down: hand every leadership to another replica.
+    /// The node goes down: hand every leadership to another replica, now and as often as one comes.
     HandOver,
 }
 

@@ -25,6 +25,7 @@ mod compaction;
 mod effects;
 mod flush;
 mod group;
+mod home;
 mod input;
 mod log_size;
 mod output;
@@ -63,6 +64,8 @@ pub struct Worker {
     last_read: u64,
     next_persist_millis: u64,
     relied: Relied,
+    /// The node goes down: it keeps no leadership that it gets.
+    leaving: bool,
 }
 
 /// What waits for a batch of the log.
@@ -95,6 +98,7 @@ impl Worker {
             last_read: 0,
             next_persist_millis: 0,
             relied: Relied::default(),
+            leaving: false,
         }
     }
 
@@ -190,9 +194,10 @@ impl Worker {
             Input::Add {
                 shard,
                 replica,
+                home,
                 held,
             } => {
-                let group = Running::new(self.node, *replica, held);
+                let group = Running::new(self.node, *replica, home, held);
                 self.groups.insert(shard, Group::Running(Box::new(group)));
                 turn.touched.insert(shard);
             }
@@ -238,6 +243,8 @@ impl Worker {
     fn tick(&mut self, turn: &mut Turn) {
         let awake = self.groups.iter().filter(|(_, group)| !group.rests());
         let shards: Vec<_> = awake.map(|(&shard, _)| shard).collect();
+        let (home_ticks, leaving) = (self.tuning.home_ticks, self.leaving);
+        let mut transfers = home::TRANSFERS_PER_TICK;
         for shard in shards {
             let now = turn.now;
             let interval = self.tuning.checkpoint_interval_millis;
@@ -246,11 +253,16 @@ impl Worker {
                 // In quarantine, too: whoever was waiting when it began is told in time.
                 group.expire(now.monotonic_millis);
                 if group.quarantined {
-                    return;
+                    return group.home.interrupt();
                 }
                 group.keep_installing();
                 group.replica.tick();
                 group.regular_checkpoint(now.monotonic_millis, interval);
+                if leaving {
+                    group.hand_over();
+                } else {
+                    group.look_home(home_ticks, &mut transfers);
+                }
                 group.rest_if_idle(rest_after);
             });
         }
@@ -353,6 +365,7 @@ impl Worker {
     }
 
     fn hand_over(&mut self, turn: &mut Turn) {
+        self.leaving = true;
         let led: Vec<_> = self.groups.keys().copied().collect();
         for shard in led {
             self.with_running(shard, turn, Running::hand_over);

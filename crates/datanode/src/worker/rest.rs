@@ -149,7 +149,7 @@ impl Running {
             .idle_ticks()
             .is_some_and(|ticks| ticks >= after_ticks);
         let done = !self.changed && self.distrust.is_none() && self.sending.is_empty();
-        if idle && done {
+        if idle && done && self.is_at_home() {
             self.replica.rest();
         }
     }

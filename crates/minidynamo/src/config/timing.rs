@@ -50,11 +50,16 @@ impl Raft {
             ));
         }
         let tick_millis = heartbeat / 2;
+        let election_ticks = election.div_ceil(tick_millis) as u32;
+        let usual = datanode::Tuning::default();
+        let home_millis = u64::from(usual.home_ticks) * usual.tick_millis;
         Ok(datanode::Tuning {
             tick_millis,
             heartbeat_ticks: 2,
-            election_ticks: election.div_ceil(tick_millis) as u32,
-            ..datanode::Tuning::default()
+            election_ticks,
+            // As long as ever, but not before it is clear who leads.
+            home_ticks: (home_millis.div_ceil(tick_millis) as u32).max(2 * election_ticks),
+            ..usual
         })
     }
 }
@@ -79,6 +84,14 @@ mod tests {
         assert_eq!(ours.tick_millis, theirs.tick_millis);
         assert_eq!(ours.heartbeat_ticks, theirs.heartbeat_ticks);
         assert_eq!(ours.election_ticks, theirs.election_ticks);
+        assert_eq!(ours.home_ticks, theirs.home_ticks);
+    }
+
+    #[test]
+    fn leaders_go_home_after_five_seconds_or_two_election_timeouts() {
+        let ticks = |heartbeat, election| raft(heartbeat, election).tuning().unwrap().home_ticks;
+        assert_eq!(ticks(20, 60), 500);
+        assert_eq!(ticks(1000, 10_000), 40);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! One module per promise; [`support`] has what they are made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod balance;
 mod churn;
 mod deletion;
 mod failover;

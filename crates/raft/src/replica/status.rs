@@ -86,6 +86,14 @@ impl Replica {
             .collect()
     }
 
+    /// Whom it is handing leadership over to.
+    pub fn transferring(&self) -> Option<ReplicaId> {
+        match &self.state {
+            State::Leader(leader) => leader.transfer.as_ref().map(|transfer| transfer.to),
+            _ => None,
+        }
+    }
+
     /// The invariant that was broken, if one was: the replica ignores everything since.
     pub fn stopped(&self) -> Option<&Broken> {
         self.stopped.as_ref()

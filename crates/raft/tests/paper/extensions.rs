@@ -13,7 +13,9 @@ fn the_prior_leader_stops_accepting_requests_and_sends_timeout_now_when_the_targ
     let mut node = replicating();
     node.replica.propose(Bytes::from("x")).unwrap();
     node.settle();
+    assert_eq!(node.replica.transferring(), None);
     node.replica.transfer_leadership(id(3)).unwrap();
+    assert_eq!(node.replica.transferring(), Some(id(3)));
     assert_eq!(node.settle(), [], "it lacks an entry");
     assert_eq!(
         node.replica.propose(Bytes::from("y")),
@@ -46,6 +48,7 @@ fn if_leadership_transfer_does_not_complete_after_about_an_election_timeout_the_
         ticks(&mut node, 1);
         node.answer(message(2, 1, 1, Body::HeartbeatAck { read_sequence: 0 }));
     }
+    assert_eq!(node.replica.transferring(), None);
     assert!(node.replica.propose(Bytes::from("y")).is_ok());
 }
 

@@ -10,7 +10,7 @@ use model::{
     Condition, Key, NodeId, Participant, RequestId, ShardId, TableId, Timestamp, TransactionId,
     TransactionItem,
 };
-use raft::{Fetch, Fetched, Replica, Restored, Role, Term};
+use raft::{Body, Fetch, Fetched, Replica, Restored, Role, Term};
 use storage::log::{LogEntry, Record};
 use storage::state::{MemoryStore, StateStore};
 
@@ -41,6 +41,8 @@ pub(super) struct Lab {
     asked: u64,
     millis: u64,
     persisting: bool,
+    /// No transfer of leadership succeeds.
+    no_transfers: bool,
     snapshots: usize,
     stopped: Vec<NodeId>,
     trace: String,
@@ -65,7 +67,13 @@ struct Node {
 }
 
 impl Lab {
+    /// Nodes from 1 on, with a shard whose leader has no home.
     pub(super) fn new(count: u64) -> Self {
+        Self::with(count, 1, None)
+    }
+
+    /// With so many shards, from [`SHARD`] on, all at home on one node.
+    pub(super) fn with(count: u64, shards: u32, home: Option<NodeId>) -> Self {
         let voters: Vec<_> = (1..=count).map(NodeId).collect();
         let tuning = Tuning {
             group_log_bytes: 2 * 1024 * 1024,
@@ -73,7 +81,7 @@ impl Lab {
         };
         let nodes = voters
             .iter()
-            .map(|&id| (id, Node::new(id, &voters, &tuning)));
+            .map(|&id| (id, Node::new(id, &voters, shards, home, &tuning)));
         Self {
             nodes: nodes.collect(),
             network: VecDeque::new(),
@@ -82,6 +90,7 @@ impl Lab {
             asked: 0,
             millis: START_MILLIS,
             persisting: false,
+            no_transfers: false,
             snapshots: 0,
             stopped: Vec::new(),
             trace: String::new(),
@@ -157,7 +166,8 @@ impl Lab {
     }
 
     fn carry_out(&mut self, id: NodeId, outputs: Outputs) {
-        for (to, messages) in outputs.send {
+        for (to, mut messages) in outputs.send {
+            messages.retain(|(_, message)| !(self.no_transfers && is_timeout_now(message)));
             self.frames += 1;
             self.messages += messages.len();
             let _ = writeln!(self.trace, "{} {id} -> {to}: {messages:?}", self.millis);
@@ -351,6 +361,11 @@ impl Lab {
         self.persisting = persisting;
     }
 
+    /// The message that ends a transfer of leadership is lost, each time.
+    pub(super) fn lose_transfers(&mut self, lost: bool) {
+        self.no_transfers = lost;
+    }
+
     /// The nodes whose readers were told that their replica has stopped.
     pub(super) fn stopped(&self) -> &[NodeId] {
         &self.stopped
@@ -403,28 +418,39 @@ impl Lab {
 }
 
 impl Node {
-    fn new(id: NodeId, voters: &[NodeId], tuning: &Tuning) -> Self {
+    fn new(
+        id: NodeId,
+        voters: &[NodeId],
+        shards: u32,
+        home: Option<NodeId>,
+        tuning: &Tuning,
+    ) -> Self {
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
         let mut applier = Applier::new(
             store.clone(),
             Hosted::default(),
             Arc::new(SystemClock::default()),
         );
-        let machine = Machine::create(store, SHARD, voters.to_vec()).unwrap();
-        applier.run([ApplyJob::Open {
-            machine: Box::new(machine),
-        }]);
-        let config = raft_config(id, SHARD, voters, tuning);
-        let replica = Box::new(Replica::new(config, Restored::default()).unwrap());
-        let add = Input::Add {
-            shard: SHARD,
-            replica,
-            held: Held::default(),
-        };
+        let shards = (0..shards).map(|index| ShardId { index, ..SHARD });
+        let add = shards.map(|shard| {
+            let machine = Machine::create(store.clone(), shard, voters.to_vec()).unwrap();
+            applier.run([ApplyJob::Open {
+                machine: Box::new(machine),
+            }]);
+            let config = raft_config(id, shard, voters, tuning);
+            let replica = Box::new(Replica::new(config, Restored::default()).unwrap());
+            Input::Add {
+                shard,
+                replica,
+                home,
+                held: Held::default(),
+            }
+        });
+        let inbox = add.collect();
         Self {
             worker: Worker::new(id, tuning.clone()),
             applier,
-            inbox: VecDeque::from([add]),
+            inbox,
             log: VecDeque::new(),
             entries: BTreeMap::new(),
             purged: (0, 0),
@@ -435,7 +461,7 @@ impl Node {
     }
 
     fn write(&mut self, records: &[Record]) {
-        for record in records {
+        for record in records.iter().filter(|record| record.group() == SHARD) {
             match record {
                 Record::Append { entries, .. } => {
                     self.entries.split_off(&entries[0].index);
@@ -467,6 +493,10 @@ impl Node {
             entries,
         }
     }
+}
+
+fn is_timeout_now(message: &PeerMessage) -> bool {
+    matches!(message, PeerMessage::Raft(message) if matches!(message.body, Body::TimeoutNow))
 }
 
 fn key(key: &str) -> Key {

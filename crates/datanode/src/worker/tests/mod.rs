@@ -1,5 +1,6 @@
 //! Scripts for the worker, each a scenario: three nodes driven from one thread, without disk, network or clock.
 
+mod home;
 mod lab;
 #[cfg(feature = "mutants")]
 mod noticed;

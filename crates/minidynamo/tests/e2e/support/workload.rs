@@ -74,6 +74,12 @@ pub(crate) struct Write {
     pub(crate) outcome: Outcome,
 }
 
+impl Write {
+    fn took(&self) -> Duration {
+        self.ended - self.started
+    }
+}
+
 /// Writers at work.
 pub(crate) struct Workload {
     shared: Arc<Shared>,
@@ -255,9 +261,14 @@ impl History {
 
     /// The longest that a write took, whatever its answer.
     pub(crate) fn slowest(&self) -> Duration {
-        let writes = self.0.iter();
-        let longest = writes.map(|write| write.ended - write.started).max();
+        let longest = self.0.iter().map(Write::took).max();
         longest.unwrap_or_default()
+    }
+
+    /// The same of the writes that began after a moment.
+    pub(crate) fn slowest_since(&self, moment: Instant) -> Duration {
+        let since = self.0.iter().filter(|write| write.started >= moment);
+        since.map(Write::took).max().unwrap_or_default()
     }
 
     /// Reads every key consistently and checks that nothing confirmed is lost and nothing refused is there.
