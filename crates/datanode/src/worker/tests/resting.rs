@@ -100,3 +100,16 @@ fn a_leader_that_stopped_while_all_rested_is_replaced_once_somebody_asks() {
     let next = lab.leader_but(leader).expect("another one");
     lab.settle_write(next, "c", "3");
 }
+
+#[test]
+fn a_group_goes_home_before_it_rests() {
+    for home in 1..=3 {
+        let mut lab = Lab::with(3, 1, Some(model::NodeId(home)));
+        lab.elect();
+        lab.ticks(idle());
+        let said = lab.messages();
+        lab.ticks(ELECTION);
+        assert_eq!(lab.messages(), said, "it rests");
+        assert_eq!(lab.leader(), Some(model::NodeId(home)));
+    }
+}
