@@ -100,6 +100,9 @@ impl Desk {
         for (to, messages) in outputs.send {
             self.outside.send(to, messages);
         }
+        for to in outputs.signs {
+            self.outside.send(to, Vec::new());
+        }
         if !outputs.apply.is_empty() {
             let jobs = Some(outputs.apply);
             let _ = self.workers.seats[self.number].applier.send(jobs);

@@ -60,7 +60,7 @@ use crate::worker::{ApplyJob, Input, SendSnapshot, Worker};
 
 /// What a worker's outputs need from outside. None of it may block.
 pub trait Outside: Send + Sync + 'static {
-    /// Sends a frame; may drop it.
+    /// Sends a frame, an empty one as well; may drop it.
     fn send(&self, to: NodeId, messages: Vec<(ShardId, PeerMessage)>);
     /// Hands an operation on to another node.
     fn forward(&self, to: NodeId, request: Request);

@@ -1,6 +1,6 @@
 //! Everything that a shard worker wants done. This file is the whole inventory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{NodeId, ShardId};
 use raft::{Entry, Fetch, Index, Term};
@@ -16,8 +16,10 @@ use crate::wire::PeerMessage;
 pub struct Outputs {
     /// To be written to the log in one batch and synced.
     pub log: Option<LogWrite>,
-    /// To be sent, one frame per node, an empty one as well. May be lost.
+    /// To be sent, one frame per node. May be lost.
     pub send: BTreeMap<NodeId, Vec<(ShardId, PeerMessage)>>,
+    /// Nodes that are to be told that this one is there, by an empty frame, whatever else is sent to them. May be lost.
+    pub signs: BTreeSet<NodeId>,
     /// For the applier, in this order.
     pub apply: Vec<ApplyJob>,
     /// To be read back from the log.

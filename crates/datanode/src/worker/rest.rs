@@ -86,9 +86,7 @@ impl Worker {
             .ticks
             .is_multiple_of(u64::from(self.tuning.heartbeat_ticks))
         {
-            for &node in self.relied.nodes.keys() {
-                turn.outputs.send.entry(node).or_default();
-            }
+            turn.outputs.signs.extend(self.relied.nodes.keys());
         }
         let lost = self.relied.lost(u64::from(self.tuning.election_ticks));
         self.wake_all(lost, turn);

@@ -52,13 +52,14 @@ impl Raft {
         let tick_millis = heartbeat / 2;
         let election_ticks = election.div_ceil(tick_millis) as u32;
         let usual = datanode::Tuning::default();
-        let home_millis = u64::from(usual.home_ticks) * usual.tick_millis;
+        let as_long = |ticks: u64| (ticks * usual.tick_millis).div_ceil(tick_millis);
         Ok(datanode::Tuning {
             tick_millis,
             heartbeat_ticks: 2,
             election_ticks,
             // As long as ever, but not before it is clear who leads.
-            home_ticks: (home_millis.div_ceil(tick_millis) as u32).max(2 * election_ticks),
+            home_ticks: (as_long(usual.home_ticks.into()) as u32).max(2 * election_ticks),
+            rest_ticks: as_long(usual.rest_ticks).max(2 * u64::from(election_ticks)),
             ..usual
         })
     }
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(ours.heartbeat_ticks, theirs.heartbeat_ticks);
         assert_eq!(ours.election_ticks, theirs.election_ticks);
         assert_eq!(ours.home_ticks, theirs.home_ticks);
+        assert_eq!(ours.rest_ticks, theirs.rest_ticks);
     }
 
     #[test]

@@ -204,7 +204,8 @@ impl Replica {
             }
         }
         match body {
-            Body::RequestPreVote { .. } | Body::PreVote { .. } => {}
+            // The first two were answered above; the third has woken whoever got it.
+            Body::RequestPreVote { .. } | Body::PreVote { .. } | Body::Wake => {}
             Body::RequestVote {
                 last_index,
                 last_term,
@@ -244,8 +245,6 @@ impl Replica {
                 self.follow(from)?;
                 self.on_rest(from, last_index, last_term);
             }
-            // It has woken whoever got it.
-            Body::Wake => {}
         }
         Ok(())
     }

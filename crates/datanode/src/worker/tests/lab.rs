@@ -153,12 +153,11 @@ impl Lab {
                 .get_mut(&to)
                 .filter(|node| reachable && !node.paused);
             if let Some(receiver) = receiver {
-                receiver.inbox.push_back(match messages.is_empty() {
-                    true => Input::Heard {
-                        from,
-                        incarnation: from.0,
-                    },
-                    false => Input::Frame { from, messages },
+                receiver.inbox.push_back(if messages.is_empty() {
+                    let incarnation = from.0;
+                    Input::Heard { from, incarnation }
+                } else {
+                    Input::Frame { from, messages }
                 });
             }
         }
@@ -172,6 +171,10 @@ impl Lab {
             self.messages += messages.len();
             let _ = writeln!(self.trace, "{} {id} -> {to}: {messages:?}", self.millis);
             self.network.push_back((id, to, messages));
+        }
+        for to in outputs.signs {
+            self.frames += 1;
+            self.network.push_back((id, to, Vec::new()));
         }
         self.snapshots += outputs.snapshots.len();
         self.stopped.extend(outputs.stopped.iter().map(|_| id));
@@ -400,6 +403,12 @@ impl Lab {
         let messages = vec![(SHARD, PeerMessage::Content { index, hash })];
         self.input(to, Input::Frame { from, messages });
         self.settle();
+    }
+
+    /// Whether a node's replica of the shard rests.
+    pub(super) fn rests(&self, node: NodeId, shard: ShardId) -> bool {
+        let mut replicas = self.nodes[&node].worker.replicas();
+        replicas.any(|(other, replica)| other == shard && replica.is_resting())
     }
 
     /// Frames that were sent, empty ones included.

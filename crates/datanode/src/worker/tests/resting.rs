@@ -1,9 +1,10 @@
 //! Scripts for groups that rest.
 
+use model::{NodeId, ShardId};
 use raft::Role;
 
 use super::ELECTION;
-use super::lab::{Lab, get, put};
+use super::lab::{Lab, SHARD, get, put};
 use crate::operation::Answer;
 use crate::options::Tuning;
 use crate::worker::Input;
@@ -15,7 +16,7 @@ fn idle() -> usize {
     (checkpoint + 2 * tuning.rest_ticks) as usize
 }
 
-fn resting(write: bool) -> (Lab, model::NodeId) {
+fn resting(write: bool) -> (Lab, NodeId) {
     let mut lab = Lab::new(3);
     let leader = lab.elect();
     if write {
@@ -104,12 +105,30 @@ fn a_leader_that_stopped_while_all_rested_is_replaced_once_somebody_asks() {
 #[test]
 fn a_group_goes_home_before_it_rests() {
     for home in 1..=3 {
-        let mut lab = Lab::with(3, 1, Some(model::NodeId(home)));
+        let mut lab = Lab::with(3, 1, Some(NodeId(home)));
         lab.elect();
         lab.ticks(idle());
         let said = lab.messages();
         lab.ticks(ELECTION);
         assert_eq!(lab.messages(), said, "it rests");
-        assert_eq!(lab.leader(), Some(model::NodeId(home)));
+        assert_eq!(lab.leader(), Some(NodeId(home)));
     }
+}
+
+/// What the busy group's messages are must not matter to the other one's rest.
+#[test]
+fn a_group_rests_while_another_one_between_the_same_nodes_is_busy() {
+    let mut lab = Lab::with(3, 2, None);
+    let leader = lab.elect();
+    let other = ShardId { index: 1, ..SHARD };
+    let all = |lab: &Lab| (1..=3).all(|node| lab.rests(NodeId(node), other));
+    for tick in 0..idle() + 20 * ELECTION {
+        if tick >= idle() {
+            assert!(all(&lab), "at tick {tick}");
+        }
+        let write = lab.ask(leader, put("a", "1"));
+        lab.ticks(1);
+        assert!(lab.answer(write).is_some());
+    }
+    assert!(!lab.rests(leader, SHARD));
 }
