@@ -20,6 +20,8 @@ const IDLE_SHARDS: u32 = 1000;
 const IDLE_TABLE: &str = "idle";
 /// For what is under way after the last write: flushes, applying on followers.
 const SETTLE: Duration = Duration::from_secs(3);
+/// Until leaders have gone home, one at a time, and their shards rest.
+const REST: Duration = Duration::from_secs(45);
 /// How long idle nodes are watched.
 const WATCH: Duration = Duration::from_secs(10);
 /// So many keys lie in all shards of the table, as good as certainly.
@@ -91,7 +93,7 @@ async fn idle(ours: &Ours) -> Result<(Vec<f64>, Vec<u64>), Failure> {
     let (bytes_before, share_before) = (residents(ours)?, shares(ours).await?);
     let created = client.create_table(IDLE_TABLE, IDLE_SHARDS, 3).await;
     created.map_err(Failure::to("create a table of many shards"))?;
-    sleep(SETTLE).await;
+    sleep(REST).await;
     let (bytes, share) = (residents(ours)?, shares(ours).await?);
     let deleted = client.delete_table(IDLE_TABLE).await;
     deleted.map_err(Failure::to("delete the table of many shards"))?;

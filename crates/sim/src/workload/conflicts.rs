@@ -5,8 +5,7 @@
 //! | its outcome | held until |
 //! |---|---|
 //! | done | its answer: every shard has applied it by then |
-//! | cancelled, or refused otherwise | [`LINGERS`] after its answer: a shard that could not be told |
-//! | unknown | for ever |
+//! | cancelled, refused otherwise, or unknown | the end of the run: a shard may not have been told, and without a majority it can't be for as long as faults go on |
 //!
 //! That is generous, so it says something only where clients have keys of their own, or very many. And it is asked only of those that were
 //! answered well before their deadline: what a router has to answer at its deadline, while a shard is still being told, the client sends
@@ -14,10 +13,6 @@
 
 use bytes::Bytes;
 use history::{Call, History, Operation, Outcome};
-
-/// How long after its answer a cancelled transaction may hold intents: until faults have ended and others have finished it,
-/// microseconds.
-const LINGERS: u64 = 30_000_000;
 
 /// Who waits for longer may have been answered at a deadline, microseconds.
 const PROMPT: u64 = 2_000_000;
@@ -77,7 +72,6 @@ fn may_have_met(other: &Operation, cancelled: &Operation) -> bool {
         .is_none_or(|returned| other.invoked <= returned);
     let held_until = match (&other.outcome, other.returned) {
         (Outcome::Done(_), Some(returned)) => returned,
-        (Outcome::Refused(_), Some(returned)) => returned.saturating_add(LINGERS),
         _ => u64::MAX,
     };
     began_before && held_until >= cancelled.invoked
