@@ -78,6 +78,7 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("previous-term-unchecked", "log-matching", "compaction", "2"),
     ("retry-applied-twice", "versions", "elections", "1"),
     ("router-denies", "eventual-reads", "elections", "1"),
+    ("rest-without-last-commit", "resting-are-level", "idle", "1"),
     ("checksum-skipped", "state-machine-safety", "compaction", "1"),
     ("applied-index-apart", "applied-with-data", "compaction", "4"),
     ("old-generation-read", "linearizability", "compaction", "1"),
