@@ -190,6 +190,20 @@ mod tests {
             .all(|&count| count == share || count == share + 1)
     }
 
+    /// Shards on so many nodes without zones, with five replicas if that is wanted and can be: the nodes, the number of replicas, the shards.
+    fn placed_anywhere(
+        count: u64,
+        shards: u32,
+        five: bool,
+        seed: u64,
+    ) -> (Vec<Candidate>, u32, Vec<Shard>) {
+        let replicas = if five && count >= 5 { 5 } else { 3 };
+        let nodes = nodes(count, 0);
+        let random = &mut StdRng::seed_from_u64(seed);
+        let placed = place(&nodes, shards, replicas, random).unwrap();
+        (nodes, replicas, placed)
+    }
+
     proptest! {
         #[test]
         fn replicas_differ_and_no_node_is_more_than_one_above_its_share(
@@ -198,9 +212,7 @@ mod tests {
             five: bool,
             seed: u64,
         ) {
-            let replicas = if five && count >= 5 { 5 } else { 3 };
-            let nodes = nodes(count, 0);
-            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
+            let (nodes, replicas, placed) = placed_anywhere(count, shards, five, seed);
             prop_assert_eq!(placed.len(), shards as usize);
             for shard in &placed {
                 let different: BTreeSet<_> = shard.nodes.iter().collect();
@@ -216,9 +228,7 @@ mod tests {
             five: bool,
             seed: u64,
         ) {
-            let replicas = if five && count >= 5 { 5 } else { 3 };
-            let nodes = nodes(count, 0);
-            let placed = place(&nodes, shards, replicas, &mut StdRng::seed_from_u64(seed)).unwrap();
+            let (nodes, _, placed) = placed_anywhere(count, shards, five, seed);
             let homes = homes(&nodes, &placed);
             let share = shards as usize / nodes.len();
             let near = |&count: &usize| count + 1 >= share && count <= share + 2;
