@@ -76,7 +76,11 @@ impl Desk {
             Err(TryRecvError::Empty) if wait == Wait::ForWork => {
                 let now = self.clock.now().monotonic_millis;
                 let left = Duration::from_millis(self.next_tick_millis.saturating_sub(now));
-                self.inbox.recv_timeout(left).map_err(|error| match error {
+                let first = self.inbox.recv_timeout(left);
+                // Whoever has woken this thread is often about to send more, and loses its core to it. On a free core this returns
+                // at once; on a busy one a turn gets more to do, and there are fewer of them.
+                std::thread::yield_now();
+                first.map_err(|error| match error {
                     RecvTimeoutError::Timeout => TryRecvError::Empty,
                     RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
                 })

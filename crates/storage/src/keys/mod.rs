@@ -284,6 +284,13 @@ pub fn generation_part(encoded: &[u8]) -> &[u8] {
     encoded.get(GENERATION_LEN..).unwrap_or_default()
 }
 
+/// Whether encoded bytes are a [`Key::Item`], by the tags that stand where its tags stand.
+pub(crate) fn is_item(encoded: &[u8]) -> bool {
+    encoded.get(SHARD_LEN) == Some(&SHARD_GENERATION)
+        && encoded.get(GENERATION_LEN) == Some(&KIND_ITEM)
+        && !encoded.starts_with(&NODE.to_bytes())
+}
+
 /// The generation that an encoded key belongs to, if it is long enough to have one. Only for keys found in a range of
 /// generations.
 pub(crate) fn generation_of(encoded: &[u8]) -> Option<u32> {

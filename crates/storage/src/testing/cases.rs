@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -388,4 +388,56 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+}
+
+/// What is read while others write is never older than what was read before, and never older than a write that has returned.
+pub fn reads_beside_writes_never_go_back(host: &mut dyn StoreHost) {
+    const KEYS: usize = 16;
+    const WRITES: u64 = 8_000;
+    let store = host.open();
+    let done: [AtomicU64; KEYS] = std::array::from_fn(|_| AtomicU64::new(0));
+    let key = |n: usize| format!("key {n}");
+    let number = |value: Option<Bytes>| {
+        let value = value.map_or([0; 8], |value| value[..8].try_into().unwrap());
+        u64::from_be_bytes(value)
+    };
+    std::thread::scope(|scope| {
+        // Each key has one writer, as each shard has one applier. All values together are more than a small cache takes.
+        for half in 0..2 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                for round in 1..=WRITES {
+                    let n = half * KEYS / 2 + (round as usize * 7) % (KEYS / 2);
+                    let len = 2_500 + (round as usize * 13) % 1_000;
+                    let mut value = round.to_be_bytes().to_vec();
+                    value.resize(len, 7);
+                    let mut batch = Batch::new();
+                    batch.put(key(n), value);
+                    store.write(batch).unwrap();
+                    done[n].store(round, Ordering::Release);
+                }
+            });
+        }
+        for _ in 0..2 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let mut seen = [0; KEYS];
+                while done
+                    .iter()
+                    .any(|done| done.load(Ordering::Acquire) < WRITES - KEYS as u64)
+                {
+                    for n in 0..KEYS {
+                        let written = done[n].load(Ordering::Acquire);
+                        let read = number(store.get(key(n).as_bytes()).unwrap());
+                        assert!(
+                            read >= written,
+                            "{read} was read after {written} had been written"
+                        );
+                        assert!(read >= seen[n], "{read} was read after {}", seen[n]);
+                        seen[n] = read;
+                    }
+                }
+            });
+        }
+    });
 }

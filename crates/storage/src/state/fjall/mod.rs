@@ -3,6 +3,7 @@
 mod error;
 mod journal;
 mod keeper;
+mod recent;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -12,8 +13,10 @@ use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
 };
+use parking_lot::Mutex;
 
 use self::keeper::Keeper;
+use self::recent::Recent;
 use super::{Batch, Scan, StateStore, StateView, StoreError, StoreStats};
 use crate::keys::KeyRange;
 
@@ -28,6 +31,10 @@ const MIN_OPEN_FILES: usize = 10;
 pub struct FjallOptions {
     /// Memory for blocks that were read, bytes.
     pub cache_bytes: u64,
+    /// Memory for the items that were written last, bytes.
+    pub recent_bytes: u64,
+    /// Keeps whatever was written last there, items or not: so that tests with keys of their own pass through it.
+    pub recent_everything: bool,
     /// Writes that are gathered in memory before they go to a table, bytes. While a table is being written, and more come,
     /// the store holds up to five times as much, then it makes writers wait. Fixed when the store is made.
     pub memtable_bytes: u64,
@@ -44,7 +51,9 @@ pub struct FjallOptions {
 impl Default for FjallOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 32 << 20,
+            cache_bytes: 16 << 20,
+            recent_bytes: 16 << 20,
+            recent_everything: false,
             memtable_bytes: 16 << 20,
             journal_bytes: 128 << 20,
             open_files: 256,
@@ -59,6 +68,8 @@ impl FjallOptions {
     pub fn small() -> Self {
         Self {
             cache_bytes: 1 << 20,
+            recent_bytes: 32 << 10,
+            recent_everything: true,
             memtable_bytes: 64 << 10,
             ..Self::default()
         }
@@ -81,6 +92,9 @@ impl FjallOptions {
 pub struct FjallStore {
     database: Database,
     keyspace: Keyspace,
+    recent: Recent,
+    /// Held while a batch goes into the tree and then into `recent`.
+    writing: Mutex<()>,
     dir: PathBuf,
     failure: Arc<Failure>,
     keeper: Keeper,
@@ -103,6 +117,8 @@ impl FjallStore {
             keeper: Keeper::start(dir, keyspace.clone(), Arc::clone(&failure))?,
             database,
             keyspace,
+            recent: Recent::new(options.recent_bytes, options.recent_everything),
+            writing: Mutex::new(()),
             dir: dir.to_owned(),
             failure,
         })
@@ -149,6 +165,9 @@ impl Failure {
 
 impl StateStore for FjallStore {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = self.recent.get(key) {
+            return Ok(Some(value));
+        }
         let value = self.keyspace.get(key).map_err(|e| error::map("get", e))?;
         Ok(value.map(Bytes::from))
     }
@@ -158,15 +177,25 @@ impl StateStore for FjallStore {
         let bytes = batches.iter().map(Batch::bytes).sum();
         let count = batches.iter().map(Batch::len).sum();
         let mut operations = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), count);
+        let mut recent = Vec::new();
         for (key, value) in batches.into_iter().flatten() {
+            if self.recent.wants(&key) {
+                recent.push((key.clone(), value.clone()));
+            }
             match value {
                 Some(value) => operations.insert(&self.keyspace, key, value),
                 None => operations.remove(&self.keyspace, key),
             }
         }
-        operations
-            .commit()
-            .map_err(|e| self.failure.note(error::map("write", e)))?;
+        {
+            let _one_by_one = self.writing.lock();
+            operations
+                .commit()
+                .map_err(|e| self.failure.note(error::map("write", e)))?;
+            for (key, value) in recent {
+                self.recent.wrote(key, value);
+            }
+        }
         self.keeper.wrote(bytes);
         Ok(())
     }
