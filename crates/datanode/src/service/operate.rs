@@ -32,6 +32,10 @@ const FRAME_BYTES: usize = limits::MAX_MESSAGE_BYTES / 4;
 /// With so many bytes of answers waiting to be fetched, a stream takes no further operation.
 const BACKLOG_BYTES: usize = 2 * limits::MAX_MESSAGE_BYTES;
 
+/// After so many operations of a frame others get the thread: eventual reads may wait for the disk, and heartbeats travel by the
+/// same threads.
+const AT_ONCE: usize = 32;
+
 impl Service {
     pub(super) fn start_operating(
         &self,
@@ -150,7 +154,10 @@ impl Intake {
     async fn take(&self, batch: OperationBatch) -> bool {
         let now = self.clock.now().monotonic_millis;
         let mut seats: Vec<Vec<Request>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
-        for operation in batch.operations {
+        for (number, operation) in batch.operations.into_iter().enumerate() {
+            if number % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
             if self.backlog.is_full() {
                 self.hand_in(&mut seats);
                 if !self.backlog.room().await {

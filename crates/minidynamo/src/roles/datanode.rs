@@ -84,6 +84,12 @@ struct DataNode {
 }
 
 impl Role for DataNode {
+    /// The runtime carries messages; what is done about them has threads of its own, and they need cores, too. With a thread for
+    /// each core every message wakes a second one in vain.
+    fn runtime_threads(cores: usize) -> usize {
+        cores / 2
+    }
+
     async fn ready(&self) -> Result<(), String> {
         tokio::select! {
             ready = self.service.ready() => ready,

@@ -23,6 +23,11 @@ use crate::output;
 
 /// What a process runs.
 pub(super) trait Role {
+    /// The threads of its runtime on a machine of so many cores.
+    fn runtime_threads(cores: usize) -> usize {
+        cores
+    }
+
     /// Returns once it can be used, or can't go on.
     fn ready(&self) -> impl Future<Output = Result<(), String>>;
 
@@ -54,7 +59,9 @@ pub(super) fn run<R: Role>(
     start: impl Future<Output = Result<R, Failure>>,
 ) -> Result<(), Failure> {
     logging::start(log)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(R::runtime_threads(cores).max(1))
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("can't start: {error}")))?;
