@@ -51,7 +51,7 @@ pub struct FjallOptions {
 impl Default for FjallOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 16 << 20,
+            cache_bytes: 8 << 20,
             recent_bytes: 16 << 20,
             recent_everything: false,
             memtable_bytes: 16 << 20,
