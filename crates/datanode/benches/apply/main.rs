@@ -26,7 +26,6 @@ use datanode::worker::ApplyJob;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use environment::SystemClock;
-use model::Key;
 
 use shard::{Fjall, Keys, Kind, Memory, Shard, Source, directory, machine, shard_id};
 
@@ -52,6 +51,12 @@ fn apply_to_new_keys<K: Kind>(bencher: Bencher<'_, '_>, puts: usize) {
 #[divan::bench(types = [Memory, Fjall], args = [1, 6, 64])]
 fn apply_to_existing_keys<K: Kind>(bencher: Bencher<'_, '_>, puts: usize) {
     apply::<K>(bencher, puts, Keys::Existing);
+}
+
+/// One entry of so many puts, to a few of its keys that are written all the time.
+#[divan::bench(types = [Memory, Fjall], args = [1, 6, 64])]
+fn apply_to_recent_keys<K: Kind>(bencher: Bencher<'_, '_>, puts: usize) {
+    apply::<K>(bencher, puts, Keys::Recent);
 }
 
 /// One entry at a time in each sample: the next one is made while the clock stands.
@@ -111,21 +116,27 @@ fn write<K: Kind>(bencher: Bencher<'_, '_>, puts: usize) {
 /// An item that is there, as an eventual get looks it up.
 #[divan::bench(types = [Memory, Fjall])]
 fn look_up_existing<K: Kind>(bencher: Bencher<'_, '_>) {
-    look_up::<K>(bencher, Shard::existing);
+    look_up::<K>(bencher, Keys::Existing);
+}
+
+/// One of those that were written last.
+#[divan::bench(types = [Memory, Fjall])]
+fn look_up_recent<K: Kind>(bencher: Bencher<'_, '_>) {
+    look_up::<K>(bencher, Keys::Recent);
 }
 
 /// An item that is not there.
 #[divan::bench(types = [Memory, Fjall])]
 fn look_up_absent<K: Kind>(bencher: Bencher<'_, '_>) {
-    look_up::<K>(bencher, Shard::absent);
+    look_up::<K>(bencher, Keys::New);
 }
 
-fn look_up<K: Kind>(bencher: Bencher<'_, '_>, key: fn(&mut Shard) -> Key) {
+fn look_up<K: Kind>(bencher: Bencher<'_, '_>, keys: Keys) {
     let mut shard = Shard::new::<K>();
     let reader = shard.machine.reader();
     bencher
         .counter(ItemsCount::new(1usize))
-        .with_inputs(|| key(&mut shard))
+        .with_inputs(|| shard.source.key(keys))
         .bench_local_refs(|key| reader.get(key).unwrap());
 }
 

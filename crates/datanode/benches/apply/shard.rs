@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 /// Items before anything is measured, 20 MB of them: more than the store on disk keeps in memory before it writes tables.
 pub(crate) const ITEMS: u64 = 100_000;
+/// So many of them are written or looked up where a row is about recent ones: 2 MB.
+const RECENT: u64 = 10_000;
 /// Bytes of a value.
 const VALUE: usize = 128;
 /// The store is made durable after so many entries, as a node does every two seconds.
@@ -52,6 +54,8 @@ pub(crate) enum Keys {
     New,
     /// Any of the first [`ITEMS`].
     Existing,
+    /// Any of the last [`RECENT`] among them: what was written last, and is written again and again.
+    Recent,
 }
 
 /// Where entries of one shard come from.
@@ -90,7 +94,7 @@ pub(crate) fn machine(store: &Arc<dyn StateStore>, shard: ShardId) -> Machine {
 }
 
 /// A key of 16 bytes. Neighbours in number are none in the order of the store.
-pub(crate) fn key(number: u64) -> Key {
+fn key(number: u64) -> Key {
     let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     Key::new(format!("{scattered:016x}").into()).unwrap()
 }
@@ -136,15 +140,8 @@ impl Source {
 
     fn put(&mut self, keys: Keys) -> Command {
         self.sequence += 1;
-        let number = match keys {
-            Keys::Existing => self.random.random_range(0..ITEMS),
-            Keys::New => {
-                self.keys += 1;
-                self.keys - 1
-            }
-        };
         Command::Put {
-            key: key(number),
+            key: self.key(keys),
             value: self.value.clone(),
             request: RequestId {
                 issued_millis: START + self.sequence,
@@ -153,6 +150,19 @@ impl Source {
             },
             condition: Condition::Always,
         }
+    }
+
+    /// One of these keys.
+    pub(crate) fn key(&mut self, keys: Keys) -> Key {
+        let number = match keys {
+            Keys::New => {
+                self.keys += 1;
+                self.keys - 1
+            }
+            Keys::Existing => self.random.random_range(0..ITEMS),
+            Keys::Recent => self.random.random_range(ITEMS - RECENT..ITEMS),
+        };
+        key(number)
     }
 }
 
@@ -179,15 +189,5 @@ impl Shard {
             self.store.persist().unwrap();
         }
         self.source.entry(puts, keys)
-    }
-
-    /// Any item that there is.
-    pub(crate) fn existing(&mut self) -> Key {
-        key(self.source.random.random_range(0..ITEMS))
-    }
-
-    /// An item that there is none of.
-    pub(crate) fn absent(&mut self) -> Key {
-        key(self.source.random.random_range(1 << 40..1 << 41))
     }
 }
