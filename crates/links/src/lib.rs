@@ -27,6 +27,8 @@ mod mutant;
 mod connect;
 mod lane;
 mod link;
+#[doc(hidden)]
+pub mod measured;
 mod nodes;
 mod outcome;
 #[cfg(any(test, feature = "testing"))]

@@ -137,7 +137,7 @@ impl Directory {
         *self.keeper.write() = None;
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
         self.changes.send_modify(|count| *count += 1);
     }

@@ -37,6 +37,8 @@ mod controller;
 mod data;
 mod directory;
 mod health;
+#[doc(hidden)]
+pub mod measured;
 mod options;
 pub mod placement;
 mod router;

@@ -110,7 +110,7 @@ impl Means<'_> {
         }
     }
 
-    fn limits(&self, request: &Request<'_>, begin: Instant) -> Limits {
+    pub(crate) fn limits(&self, request: &Request<'_>, begin: Instant) -> Limits {
         Limits {
             deadline: request.deadline.saturating_duration_since(begin),
             attempt_timeout: match request.kind {
@@ -124,7 +124,7 @@ impl Means<'_> {
 
     /// The replicas: the leader first where one is needed and known, the rest at random, those that are
     /// suspected to be out of reach at the end.
-    fn in_order(&self, request: &Request<'_>) -> Vec<(NodeId, bool)> {
+    pub(crate) fn in_order(&self, request: &Request<'_>) -> Vec<(NodeId, bool)> {
         let suspected = |&node: &NodeId| (node, self.nodes.is_suspect(node));
         let mut replicas: Vec<_> = request.replicas.iter().map(suspected).collect();
         replicas.shuffle(&mut rand::rng());

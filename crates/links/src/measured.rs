@@ -1,0 +1,50 @@
+//! For the benchmarks of this crate: a lane on a connection that is none. No part of the interface.
+
+use std::sync::Arc;
+
+use api::internal::{Operation, OperationBatch, ResultBatch};
+use futures::{FutureExt as _, StreamExt as _};
+use model::limits;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::lane::{Bounds, Lane, Outgoing};
+use crate::{NotSent, Outcome};
+
+/// The lane of a node, and what would be the transport.
+pub struct Connected {
+    lane: Arc<Lane>,
+    outgoing: Outgoing,
+}
+
+impl Connected {
+    /// With the bounds of a data node.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let lane = Arc::new(Lane::new(Bounds {
+            operations: limits::MAX_NODE_OPERATIONS,
+            bytes: limits::MAX_NODE_BYTES / 2,
+        }));
+        let outgoing = lane.outgoing();
+        Self { lane, outgoing }
+    }
+
+    /// As a caller does it.
+    pub fn submit(
+        &self,
+        operation: Operation,
+        deadline: Instant,
+    ) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+        self.lane.submit(operation, deadline)
+    }
+
+    /// The next frame, as the transport asks for it; none if nothing is queued.
+    pub fn frame(&mut self) -> Option<OperationBatch> {
+        self.outgoing.next().now_or_never().flatten()
+    }
+
+    /// A frame of answers has come.
+    pub fn complete(&self, answers: ResultBatch) {
+        self.lane.complete(answers);
+    }
+}
