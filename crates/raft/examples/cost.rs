@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use raft::{Config, Membership, Message, Replica, ReplicaId, Restored};
+use raft::{Config, Membership, Message, Promises, Replica, ReplicaId, Restored};
 
 const ENTRIES: usize = 1_000_000;
 
@@ -44,6 +44,7 @@ impl Group {
                 max_inflight_appends: 64,
                 max_uncommitted_bytes: 64 << 20,
                 seed: number,
+                promises: Promises::default(),
             };
             Replica::new(config, Restored::default()).unwrap()
         };
