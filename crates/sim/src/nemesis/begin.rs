@@ -59,6 +59,8 @@ impl Nemesis {
                 let millis = 50 + self.dice.around(1_500);
                 self.pause(cluster, at.node, millis)
             }
+            Kind::PauseBehindCut => self.pause_behind_cut(cluster, at.node, &at.nodes),
+            Kind::RestartBehindCut => self.restart_behind_cut(cluster, at.node, &at.nodes),
             Kind::PauseRouter => {
                 let millis = self.dice.between(50, 9_000);
                 self.pause(cluster, at.router, millis)
@@ -89,7 +91,9 @@ impl Nemesis {
             | Kind::StoreError
             | Kind::StoreWriteError
             | Kind::StoreFull => self.disk(cluster, kind, at.node),
-            Kind::ClockJump | Kind::ClockDrift => self.clock(cluster, kind, at.any),
+            Kind::ClockJump | Kind::ClockDrift | Kind::SlightDrift => {
+                self.clock(cluster, kind, at.any)
+            }
             Kind::ClockLeap | Kind::NodeHour => self.clock(cluster, kind, at.node),
             Kind::RouterHour => self.clock(cluster, kind, at.router),
             Kind::CutCoordination => self.cut_coordination(cluster, at.server, 100, 10_000),
@@ -221,6 +225,28 @@ impl Nemesis {
         cluster.pause(host, true);
         self.until(cluster, millis, millis, Undo::Continue(host));
         ran
+    }
+
+    fn pause_behind_cut(&mut self, cluster: &mut Cluster, node: HostId, all: &[HostId]) -> bool {
+        let millis = self.dice.between(400, 1_600);
+        let from_others = all.iter().filter(|other| **other != node);
+        let pairs: Vec<_> = from_others.map(|&other| (other, node)).collect();
+        for &(from, to) in &pairs {
+            cluster.fabric.cut(from, to, true);
+        }
+        let longer = millis + self.dice.between(100, 1_500);
+        self.until(cluster, longer, longer, Undo::Join(pairs));
+        self.pause(cluster, node, millis)
+    }
+
+    /// The one that starts again is the only one whom both of the others hear.
+    fn restart_behind_cut(&mut self, cluster: &mut Cluster, node: HostId, all: &[HostId]) -> bool {
+        let others: Vec<_> = all.iter().copied().filter(|other| *other != node).collect();
+        let [one, other, ..] = others[..] else {
+            return false;
+        };
+        self.cut(cluster, vec![(one, other), (other, one)]);
+        self.down(cluster, &[node], Death::Process, 4, 300)
     }
 
     fn cut(&mut self, cluster: &Cluster, pairs: Vec<(HostId, HostId)>) -> bool {
@@ -358,6 +384,10 @@ impl Nemesis {
                 clock.set_right();
                 clock.jump(if self.dice.chance(0.5) { HOUR } else { -HOUR });
                 self.until(cluster, 500, 6_000, Undo::Rate(host));
+            }
+            Kind::SlightDrift => {
+                clock.set_rate(self.dice.between(955_000, 1_045_000));
+                self.until(cluster, 2_000, 20_000, Undo::Rate(host));
             }
             _ => {
                 clock.set_rate(self.dice.between(700_000, 1_400_000));

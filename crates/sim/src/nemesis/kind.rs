@@ -48,6 +48,10 @@ kinds! {
     LoseEntries = "ledger entries lost",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
+    /// A data node is stopped for about as long as an election takes, and goes on before it hears what the others have said meanwhile.
+    PauseBehindCut = "node paused behind a cut",
+    /// Two data nodes don't hear each other, and a third one is killed and started again at once.
+    RestartBehindCut = "node restarted behind a cut",
     /// A router is killed and started again.
     KillRouter = "router killed",
     /// A router is asked to end and is started again.
@@ -104,6 +108,8 @@ kinds! {
     RouterHour = "clock of a router an hour off",
     /// A clock runs too fast or too slowly.
     ClockDrift = "clock drift",
+    /// A clock runs a little too fast or too slowly, within what leases allow for.
+    SlightDrift = "slight clock drift",
     /// A host does not hear the coordination store.
     CutCoordination = "coordination cut",
     /// A majority of the nodes and a router don't hear the coordination store for longer than sessions live.
