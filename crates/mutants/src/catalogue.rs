@@ -184,11 +184,6 @@ catalogue! {
         caught_by: "linearizability",
         needs: "leases; leaders that are paused and cut off",
     }
-    VotesAfterStart "votes-after-start" {
-        mistake: "A replica that starts again has forgotten its promise to vote for nobody for a while.",
-        caught_by: "linearizability",
-        needs: "leases; a leader that one follower alone hears, and that follower's restart within an election timeout",
-    }
 
     // The log on disk.
     LogReportedBeforeSync "log-reported-before-sync" {

@@ -145,7 +145,8 @@ fn everything() -> Scenario {
         // For nodes with leases.
         | Kind::SlightDrift
         | Kind::PauseBehindCut
-        | Kind::RestartBehindCut => 0,
+        | Kind::RestartBehindCut
+        | Kind::StopBehindCut => 0,
         Kind::PowerAll
         | Kind::KillAll
         | Kind::CutMajority
@@ -544,26 +545,31 @@ fn leases() -> Scenario {
         workload: Workload {
             tables: vec![WorkTable {
                 name: "work".to_owned(),
-                shards: 3,
+                shards: 6,
                 replicas: 3,
             }],
-            clients: 12,
-            keys: 3,
+            clients: 36,
+            keys: 6,
             think_millis: 30,
             value_bytes: 20,
-            eventual: 0.05,
+            // A node that lacks the latest write is not elected, and eventual reads tell routers of new leaders.
+            puts: 0.1,
+            deletes: 0.02,
+            batches: 0.01,
+            eventual: 0.3,
             ..base("", "").workload
         },
         faults: vec![
             (Kind::SlightDrift, 6),
             (Kind::PauseBehindCut, 6),
-            (Kind::RestartBehindCut, 6),
+            (Kind::RestartBehindCut, 8),
+            (Kind::StopBehindCut, 4),
             (Kind::PauseNode, 4),
             (Kind::KillNode, 2),
             (Kind::PowerNode, 1),
-            (Kind::StopNode, 2),
-            (Kind::CutNodeFromNodes, 3),
-            (Kind::CutOneWay, 5),
+            (Kind::StopNode, 1),
+            (Kind::CutNodeFromNodes, 2),
+            (Kind::CutOneWay, 3),
             (Kind::SlowNetwork, 2),
             (Kind::StallingNetwork, 2),
             (Kind::LoseMessages, 2),

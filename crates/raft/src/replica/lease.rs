@@ -53,7 +53,7 @@ impl Vow {
         let earlier = promises.earlier_millis;
         Self {
             promise_millis: promises.promise_millis,
-            earlier_millis: (earlier > 0 && !mutant!(VotesAfterStart)).then_some(earlier),
+            earlier_millis: (earlier > 0).then_some(earlier),
             now: 0,
             bound_until: 0,
         }

@@ -33,7 +33,16 @@ impl Machine {
     }
 }
 
+/// What a replica knows of its promises when it starts again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    Bound,
+    /// Nothing, against the rules: to show that the runs see it.
+    Forgetful,
+}
+
 struct Timed {
+    start: Start,
     now: u64,
     nodes: BTreeMap<ReplicaId, Node>,
     machines: BTreeMap<ReplicaId, Machine>,
@@ -48,7 +57,7 @@ struct Timed {
 }
 
 impl Timed {
-    fn new(size: u64, seed: u64) -> Self {
+    fn new(size: u64, seed: u64, start: Start) -> Self {
         let mut chance = Chance::new(seed);
         let node = |number| {
             let mut config = config(number, group(size));
@@ -67,6 +76,7 @@ impl Timed {
             (id(number), machine)
         };
         Self {
+            start,
             now: 0,
             nodes: (1..=size).map(node).collect(),
             machines: (1..=size).map(machine).collect(),
@@ -150,7 +160,9 @@ impl Timed {
         let until = self.now + 1 + self.chance.below(at_most);
         if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.up) {
             node.crash();
-            node.config.promises.earlier_millis = PROMISE;
+            if self.start == Start::Bound {
+                node.config.promises.earlier_millis = PROMISE;
+            }
             self.machine(id).down_until = Some(until);
             self.under_way.retain(|(_, message)| message.to != id);
         }
@@ -242,8 +254,8 @@ impl Timed {
 }
 
 /// Runs a group for so many milliseconds; gives the reads that were served, and how often by a lease.
-pub(super) fn run(size: u64, seed: u64, millis: u64) -> Result<(usize, u64), String> {
-    let mut timed = Timed::new(size, seed);
+pub(super) fn run(size: u64, seed: u64, millis: u64, start: Start) -> Result<(usize, u64), String> {
+    let mut timed = Timed::new(size, seed, start);
     for _ in 0..millis {
         timed.millisecond()?;
     }
@@ -253,7 +265,7 @@ pub(super) fn run(size: u64, seed: u64, millis: u64) -> Result<(usize, u64), Str
 fn run_all(size: u64, usual: u64) {
     let (mut served, mut by_lease) = (0, 0);
     for seed in crate::cluster::seeds(usual) {
-        let one = run(size, seed, 30_000)
+        let one = run(size, seed, 30_000, Start::Bound)
             .unwrap_or_else(|reason| panic!("seed {seed}, {size} replicas: {reason}"));
         served += one.0;
         by_lease += one.1;
@@ -270,4 +282,11 @@ fn reads_by_leases_of_3_replicas_are_linearizable() {
 #[test]
 fn reads_by_leases_of_5_replicas_are_linearizable() {
     run_all(5, 12);
+}
+
+#[test]
+fn a_replica_that_forgets_its_promises_at_the_start_is_caught() {
+    let caught = (0..60).find_map(|seed| run(3, seed, 60_000, Start::Forgetful).err());
+    let reason = caught.expect("nothing was noticed in 60 runs");
+    assert!(reason.contains("Linearizable reads"), "{reason}");
 }

@@ -59,8 +59,9 @@ impl Nemesis {
                 let millis = 50 + self.dice.around(1_500);
                 self.pause(cluster, at.node, millis)
             }
-            Kind::PauseBehindCut => self.pause_behind_cut(cluster, at.node, &at.nodes),
-            Kind::RestartBehindCut => self.restart_behind_cut(cluster, at.node, &at.nodes),
+            Kind::PauseBehindCut => self.pause_behind_cut(cluster, at.node),
+            Kind::RestartBehindCut => self.restart_behind_cut(cluster),
+            Kind::StopBehindCut => self.stop_behind_cut(cluster, at.node),
             Kind::PauseRouter => {
                 let millis = self.dice.between(50, 9_000);
                 self.pause(cluster, at.router, millis)
@@ -140,7 +141,7 @@ impl Nemesis {
         }
     }
 
-    fn down(
+    pub(super) fn down(
         &mut self,
         cluster: &mut Cluster,
         hosts: &[HostId],
@@ -220,36 +221,14 @@ impl Nemesis {
         true
     }
 
-    fn pause(&mut self, cluster: &mut Cluster, host: HostId, millis: u64) -> bool {
+    pub(super) fn pause(&mut self, cluster: &mut Cluster, host: HostId, millis: u64) -> bool {
         let ran = cluster.is_running(host);
         cluster.pause(host, true);
         self.until(cluster, millis, millis, Undo::Continue(host));
         ran
     }
 
-    fn pause_behind_cut(&mut self, cluster: &mut Cluster, node: HostId, all: &[HostId]) -> bool {
-        let millis = self.dice.between(400, 1_600);
-        let from_others = all.iter().filter(|other| **other != node);
-        let pairs: Vec<_> = from_others.map(|&other| (other, node)).collect();
-        for &(from, to) in &pairs {
-            cluster.fabric.cut(from, to, true);
-        }
-        let longer = millis + self.dice.between(100, 1_500);
-        self.until(cluster, longer, longer, Undo::Join(pairs));
-        self.pause(cluster, node, millis)
-    }
-
-    /// The one that starts again is the only one whom both of the others hear.
-    fn restart_behind_cut(&mut self, cluster: &mut Cluster, node: HostId, all: &[HostId]) -> bool {
-        let others: Vec<_> = all.iter().copied().filter(|other| *other != node).collect();
-        let [one, other, ..] = others[..] else {
-            return false;
-        };
-        self.cut(cluster, vec![(one, other), (other, one)]);
-        self.down(cluster, &[node], Death::Process, 4, 300)
-    }
-
-    fn cut(&mut self, cluster: &Cluster, pairs: Vec<(HostId, HostId)>) -> bool {
+    pub(super) fn cut(&mut self, cluster: &Cluster, pairs: Vec<(HostId, HostId)>) -> bool {
         let new = pairs
             .iter()
             .filter(|(a, b)| cluster.fabric.cut(*a, *b, true));

@@ -50,8 +50,11 @@ kinds! {
     PauseNode = "node paused",
     /// A data node is stopped for about as long as an election takes, and goes on before it hears what the others have said meanwhile.
     PauseBehindCut = "node paused behind a cut",
-    /// Two data nodes don't hear each other, and a third one is killed and started again at once.
+    /// A leader and another data node don't hear each other, until a third one is killed and started again at once, which
+    /// the leader does not hear of.
     RestartBehindCut = "node restarted behind a cut",
+    /// A data node is asked to end, and hands its leaderships over, while it hears no other one.
+    StopBehindCut = "node stopped behind a cut",
     /// A router is killed and started again.
     KillRouter = "router killed",
     /// A router is asked to end and is started again.
