@@ -48,4 +48,4 @@ pub mod worker;
 pub use device::{Lock, Place, RealStorage, Storage};
 pub use health::Health;
 pub use node::{DataDirError, DataNodeService, StartError, start};
-pub use options::{Options, Probe, Tuning};
+pub use options::{Options, Probe, ReadMode, Tuning};

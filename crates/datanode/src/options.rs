@@ -83,6 +83,8 @@ pub struct Tuning {
     pub checkpoint_interval_millis: u64,
     /// The state store is made durable so often, if anything has changed, milliseconds.
     pub store_persist_interval_millis: u64,
+    /// How a leader here answers consistent reads, and whether a follower here lets its leader do so without asking.
+    pub read_mode: ReadMode,
     /// All logs of a node together are compacted to about so many bytes.
     pub log_budget_bytes: u64,
     /// The log of one group is compacted beyond so many bytes, even if a follower needs a snapshot then.
@@ -108,6 +110,7 @@ impl Default for Tuning {
             workers: 1,
             checkpoint_interval_millis: 10_000,
             store_persist_interval_millis: 2_000,
+            read_mode: ReadMode::Quorum,
             log_budget_bytes: 512 * MIB,
             group_log_bytes: 64 * MIB,
             snapshot_chunk_bytes: MIB as usize,
@@ -116,6 +119,28 @@ impl Default for Tuning {
             max_bytes: limits::MAX_NODE_BYTES,
         }
     }
+}
+
+impl Tuning {
+    /// What a replica here promises to a leader that it hears: to vote for nobody for so long. As long as its election timeout is at the least: whoever
+    /// counts ten ticks has waited for nine whole ones.
+    pub(crate) fn promise_millis(&self) -> u64 {
+        match self.read_mode {
+            ReadMode::Quorum => 0,
+            ReadMode::Lease => self.tick_millis * u64::from(self.election_ticks.saturating_sub(1)),
+        }
+    }
+}
+
+/// How a leader makes sure that it still leads when it answers a consistent read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// It asks a majority, once for all reads that wait. Depends on no clock.
+    #[default]
+    Quorum,
+    /// It has a majority's word that nobody else is elected for a while. Holds as long as the clocks of the nodes run equally fast, but for a
+    /// tenth; a follower in the other mode gives no such word.
+    Lease,
 }
 
 const MIB: u64 = 1024 * 1024;

@@ -112,9 +112,13 @@ fn encode_body(body: Body) -> Wire {
             committed: committed.0,
             read_sequence,
         }),
-        Body::HeartbeatAck { read_sequence } => {
-            Wire::HeartbeatAck(internal::HeartbeatAck { read_sequence })
-        }
+        Body::HeartbeatAck {
+            read_sequence,
+            promise_millis,
+        } => Wire::HeartbeatAck(internal::HeartbeatAck {
+            read_sequence,
+            promise_millis,
+        }),
         Body::TimeoutNow => Wire::TimeoutNow(internal::TimeoutNow {}),
         Body::Rest {
             last_index,
@@ -219,6 +223,7 @@ fn decode_body(body: Wire) -> Result<Body, MalformedMessage> {
         },
         Wire::HeartbeatAck(ack) => Body::HeartbeatAck {
             read_sequence: ack.read_sequence,
+            promise_millis: ack.promise_millis,
         },
         Wire::TimeoutNow(_) => Body::TimeoutNow,
         Wire::Rest(rest) => Body::Rest {
@@ -291,7 +296,10 @@ mod tests {
                 committed: Index(6),
                 read_sequence: 5,
             },
-            Body::HeartbeatAck { read_sequence: 5 },
+            Body::HeartbeatAck {
+                read_sequence: 5,
+                promise_millis: 450,
+            },
             Body::TimeoutNow,
             Body::Rest {
                 last_index: Index(7),

@@ -169,6 +169,22 @@ catalogue! {
         seen_in: "etcd #20418",
     }
 
+    LeaseFromReceipt "lease-from-receipt" {
+        mistake: "A leader's lease begins when a follower's answer arrives, not when the heartbeat that is answered was sent.",
+        caught_by: "linearizability",
+        needs: "leases; leaders that are paused or hear late, and find old answers when the followers' promises are over",
+    }
+    LeaseAfterTransfer "lease-after-transfer" {
+        mistake: "A leader keeps its lease although it has told another one to stand, for whom followers vote in spite of their promises.",
+        caught_by: "linearizability",
+        needs: "leases; transfers to a follower whom the old leader does not hear any more",
+    }
+    LeaseCountedInTicks "lease-counted-in-ticks" {
+        mistake: "A lease is measured in ticks, and those that a pause has swallowed are never made up for.",
+        caught_by: "linearizability",
+        needs: "leases; leaders that are paused and cut off",
+    }
+
     // The log on disk.
     LogReportedBeforeSync "log-reported-before-sync" {
         mistake: "A batch of the log counts as durable once it is written, without a sync.",

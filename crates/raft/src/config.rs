@@ -21,6 +21,19 @@ pub struct Config {
     pub max_uncommitted_bytes: usize,
     /// Where chance comes from. Different for each replica, or elections take longer.
     pub seed: u64,
+    /// For leaders' leases. None by default.
+    pub promises: Promises,
+}
+
+/// What a replica promises to leaders, so that they may read without a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Promises {
+    /// To vote for nobody for so long after a leader was heard, milliseconds; the lowest election timeout of this replica at the most, or elections
+    /// take longer. With 0 it promises nothing, and reads in rounds when it leads.
+    pub promise_millis: u64,
+    /// What an earlier process of this replica may have promised, milliseconds: for so long after its start it votes for nobody. 0 if there
+    /// was none.
+    pub earlier_millis: u64,
 }
 
 impl Config {

@@ -9,6 +9,7 @@
 //! | [`tick`](Replica::tick): time has passed | [`persist`](Effects::persist): what must become durable, with a token |
 //! | [`propose`](Replica::propose): a command | [`apply`](Effects::apply): committed entries, in order |
 //! | [`read_index`](Replica::read_index): a linearizable read | [`reads`](Effects::reads): reads that may be served, and from which index on |
+//! | [`set_time`](Replica::set_time): what the clock reads, for leases | |
 //! | [`persisted`](Replica::persisted): a token is durable | more of `send`: answers that had to wait for the disk |
 //! | [`applied`](Replica::applied): the state has moved on | |
 //! | [`fetched`](Replica::fetched), [`snapshot_sent`](Replica::snapshot_sent) | [`fetch`](Effects::fetch), [`snapshots`](Effects::snapshots): what a lagging follower needs |
@@ -48,6 +49,7 @@
 //! * **CheckQuorum**: a leader that has had no answer of a majority for an election timeout steps down, and
 //!   nobody votes against a leader from whom it has just heard, unless that leader hands over.
 //! * **`ReadIndex`** (6.4) with numbers of the leader's own making, see [`Body::Heartbeat`].
+//! * **Leases** (6.4.1), if they are wanted: reads without a round while a majority of [`Promises`] binds its makers.
 //! * **Pipelining**: appends go out without waiting for the answers to earlier ones, within a window.
 //! * **Leadership transfer** (3.10).
 //! * Quorums are counted for joint configurations (4.3), although membership doesn't change yet.
@@ -75,7 +77,7 @@ mod progress;
 mod random;
 mod replica;
 
-pub use config::{Config, HardState, Restored};
+pub use config::{Config, HardState, Promises, Restored};
 pub use effects::{Availability, Effects, Fetch, Fetched, Persist, Role, RoleChange};
 pub use entry::{Entry, EntryKind, UnknownEntryKind};
 pub use error::{Broken, Refusal};

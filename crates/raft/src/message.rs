@@ -78,6 +78,8 @@ pub enum Body {
     HeartbeatAck {
         /// The `read_sequence` of the message that is answered.
         read_sequence: u64,
+        /// So many milliseconds from when it got that message the sender votes for nobody, see [`Promises`](crate::Promises); 0: it promises nothing.
+        promise_millis: u64,
     },
     /// "Start an election at once": the leader hands over to the receiver.
     TimeoutNow,

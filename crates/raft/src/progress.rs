@@ -65,6 +65,8 @@ pub(crate) struct Progress {
     pub(crate) read_sent: u64,
     /// The latest ReadIndex round that was echoed; ≤ read_sent.
     pub(crate) read_echoed: u64,
+    /// Until then it votes for nobody else, by the leader's clock: see `lease`.
+    pub(crate) promised_until: u64,
     /// The caller is reading entries after this index from the durable log for it: nothing is sent until they come.
     pub(crate) fetching: Option<Index>,
     /// `matched` at the latest heartbeat, and when that was: no progress since means that something may have been lost.
@@ -83,6 +85,7 @@ impl Progress {
             commit_sent: Index(0),
             read_sent: 0,
             read_echoed: 0,
+            promised_until: 0,
             fetching: None,
             matched_at_heartbeat: Index(0),
             heartbeat_at: now,

@@ -36,7 +36,10 @@ fn matched(index: u64, read_sequence: u64) -> Body {
 }
 
 fn ack(read_sequence: u64) -> Body {
-    Body::HeartbeatAck { read_sequence }
+    Body::HeartbeatAck {
+        read_sequence,
+        promise_millis: 0,
+    }
 }
 
 // 1. Term and vote in one durable write before answering.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `paper` | named after the paper's sentences |
 //! | `checklist` | bugs that others had, by their number in the project's list |
+//! | `lease` | reads by a leader's lease, and the promises that they rest on; groups in time, with clocks that drift |
 //! | `scripts` | `tests/scripts/*.txt`: what happens and the trace that it must leave |
 //! | `cluster` | whole groups under random faults, from a seed; `invariants` are checked after every step |
 #![allow(
@@ -19,6 +20,7 @@ mod checklist;
 mod cluster;
 mod common;
 mod invariants;
+mod lease;
 mod paper;
 mod quorum;
 mod scripts;

@@ -555,6 +555,7 @@ fn tuning(scenario: &Scenario) -> Tuning {
         store_persist_interval_millis: scenario.persist_millis,
         snapshot_chunk_bytes: 8 << 10,
         home_ticks: 20,
+        read_mode: scenario.read_mode,
         ..Tuning::default()
     }
 }

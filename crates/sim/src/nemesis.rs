@@ -4,6 +4,7 @@
 //! all nodes may be dead at once, as long as no disk loses what was synced.
 
 mod begin;
+mod behind;
 mod coordinators;
 mod deletion;
 mod end;
@@ -13,6 +14,7 @@ mod ledger;
 
 use std::collections::BTreeMap;
 
+use self::behind::Restart;
 use self::coordinators::Coordinators;
 use self::deletion::Deletion;
 use self::hunt::Hunt;
@@ -42,6 +44,8 @@ enum Undo {
     Start(Vec<HostId>),
     Continue(HostId),
     Join(Vec<(HostId, HostId)>),
+    Restart(Restart),
+    Pause(HostId, u64),
     Hunt,
     Coordinators,
     Losses,
@@ -121,7 +125,10 @@ impl Nemesis {
     /// Ends everything, and starts what is down.
     pub fn end(&mut self, cluster: &mut Cluster) {
         for (_, undo) in std::mem::take(&mut self.running) {
-            self.undo(cluster, undo);
+            // What would begin only now does not.
+            if !matches!(undo, Undo::Pause(..) | Undo::Restart(_)) {
+                self.undo(cluster, undo);
+            }
         }
         for host in [cluster.servers(), vec![CLIENTS]].concat() {
             if let Some(host) = cluster.host(host) {

@@ -61,27 +61,52 @@ impl Tamper {
     }
 }
 
-/// Who was last seen to be elected, by shard. Clones are the same.
+/// Who was last seen to be elected, by shard, and how often leaders have read by a lease. Clones are the same.
 #[derive(Clone, Default)]
-pub struct Leaders(Arc<Mutex<BTreeMap<ShardId, (u64, HostId)>>>);
+pub struct Leaders(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    elected: BTreeMap<ShardId, (u64, HostId)>,
+    lease_reads: BTreeMap<(HostId, ShardId), u64>,
+    lease_reads_in_all: u64,
+}
+
+impl Seen {
+    fn note_lease_reads(&mut self, place: (HostId, ShardId), count: u64) {
+        let before = self.lease_reads.insert(place, count).unwrap_or(0);
+        // A new process counts from the beginning.
+        self.lease_reads_in_all += count.checked_sub(before).unwrap_or(count);
+    }
+}
 
 impl Leaders {
     /// The shards that have had a leader.
     pub fn shards(&self) -> Vec<ShardId> {
-        self.0.lock().keys().copied().collect()
+        self.0.lock().elected.keys().copied().collect()
     }
 
     /// The newest leader of a shard and its term.
     pub fn of(&self, shard: ShardId) -> Option<(u64, HostId)> {
-        self.0.lock().get(&shard).copied()
+        self.0.lock().elected.get(&shard).copied()
+    }
+
+    /// How often a leader has let the reads of a turn go because of its lease; nothing where there are no leases.
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let count = self.0.lock().lease_reads_in_all;
+        let counted = (count > 0).then_some(("reads by a lease", count));
+        counted.into_iter().collect()
     }
 
     fn look(&self, host: HostId, worker: &Worker) {
-        let mut leaders = self.0.lock();
+        let mut seen = self.0.lock();
         for (shard, replica) in worker.replicas() {
-            let (term, known) = (replica.term().0, leaders.get(&shard));
+            let (term, known) = (replica.term().0, seen.elected.get(&shard));
             if replica.role() == raft::Role::Leader && known.is_none_or(|known| known.0 < term) {
-                leaders.insert(shard, (term, host));
+                seen.elected.insert(shard, (term, host));
+            }
+            if replica.lease_reads() > 0 {
+                seen.note_lease_reads((host, shard), replica.lease_reads());
             }
         }
     }

@@ -330,6 +330,7 @@ impl<'a> Run<'a> {
             self.cluster.fabric.counts(),
             self.cluster.tamper.counts(),
             self.cluster.ensemble.counts(),
+            self.cluster.leaders.counts(),
         ];
         for (name, count) in happened.into_iter().flatten() {
             *faults.entry(name.to_owned()).or_default() += count;

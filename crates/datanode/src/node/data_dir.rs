@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `identity.json` | format, node id, the cluster that it belongs to once it has joined one, and the [tenures](super::tenure) that tell it from its copies |
+//! | `identity.json` | format, node id, the cluster that it belongs to once it has joined one, the [tenures](super::tenure) that tell it from its copies, and what its replicas [promise](DataDir::promise) |
 //! | `lock` | locked while a process uses the directory |
 //! | `log/` | the log of all Raft groups |
 //! | `store/` | the state store |
@@ -43,6 +43,14 @@ struct Identity {
     cluster: Option<ClusterId>,
     #[serde(default)]
     tenures: Held,
+    /// No process on this directory has promised leaders more since the last one that kept it.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    promised_millis: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde wants it.
+fn is_nothing(millis: &u64) -> bool {
+    *millis == 0
 }
 
 /// Why a data directory can't be used.
@@ -121,6 +129,7 @@ impl DataDir {
                     node: new_id,
                     cluster: None,
                     tenures: Held::default(),
+                    promised_millis: 0,
                 };
                 identity
                     .write(&*disk, path)
@@ -189,6 +198,22 @@ impl DataDir {
     /// What it knows of its node's tenures.
     pub(super) fn tenures(&self) -> &Held {
         &self.identity.tenures
+    }
+
+    /// For how long the replicas may have promised leaders to vote for nobody, before this process.
+    pub(super) fn promised_millis(&self) -> u64 {
+        self.identity.promised_millis
+    }
+
+    /// Writes down what the replicas will promise: before they do, and not before what was promised earlier is kept.
+    pub(super) fn promise(&mut self, promised_millis: u64) -> Result<(), DataDirError> {
+        if promised_millis == self.identity.promised_millis {
+            return Ok(());
+        }
+        self.replace(Identity {
+            promised_millis,
+            ..self.identity.clone()
+        })
     }
 
     /// Writes down that a tenure is begun: before anybody else can learn of it.
@@ -359,6 +384,23 @@ mod tests {
             begun: Vec::new(),
         };
         assert_eq!(open(dir.path(), 1).unwrap().tenures(), &held);
+    }
+
+    #[test]
+    fn what_was_promised_is_known_to_the_next_process_and_costs_nothing_where_nothing_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = || fs::read_to_string(dir.path().join("identity.json")).unwrap();
+        let mut data = open(dir.path(), 1).unwrap();
+        let before = identity();
+        data.promise(0).unwrap();
+        assert_eq!(identity(), before);
+        for millis in [450, 300, 0] {
+            data.promise(millis).unwrap();
+            data.join(ClusterId(7)).unwrap();
+            drop(data);
+            data = open(dir.path(), 1).unwrap();
+            assert_eq!(data.promised_millis(), millis);
+        }
     }
 
     #[test]

@@ -109,7 +109,9 @@ pub async fn start(options: Options) -> Result<DataNodeService, StartError> {
     if options.listen.ip().is_unspecified() && options.advertise.is_none() {
         return Err(StartError::Advertise(options.listen));
     }
-    let data_dir = DataDir::open(&*options.storage, &options.data_dir, NodeId(rand::random()))?;
+    let new_id = NodeId(rand::random());
+    let mut data_dir = DataDir::open(&*options.storage, &options.data_dir, new_id)?;
+    let promised = take_over_promises(&mut data_dir, options.tuning.promise_millis()).await?;
     let address = options.listen;
     let (network, offload) = (
         options.environment.network.clone(),
@@ -122,7 +124,7 @@ pub async fn start(options: Options) -> Result<DataNodeService, StartError> {
     let address = listener
         .local_addr()
         .map_err(|source| StartError::Listen { address, source })?;
-    let opened = match offload.run(move || open(options, data_dir)).await {
+    let opened = match offload.run(move || open(options, data_dir, promised)).await {
         Ok(opened) => opened?,
         Err(error) => {
             let (dir, detail) = (String::new(), error.to_string());
@@ -130,6 +132,18 @@ pub async fn start(options: Options) -> Result<DataNodeService, StartError> {
         }
     };
     opened.start(listener, address)
+}
+
+/// Sees to it that what an earlier process has promised leaders is kept, and that what this one will promise is known to the next. Gives what replicas still
+/// have to keep: what was promised for longer than now is waited out before they start, so that it can be forgotten.
+async fn take_over_promises(data_dir: &mut DataDir, own_millis: u64) -> Result<u64, DataDirError> {
+    let mut promised = data_dir.promised_millis();
+    if promised > own_millis {
+        tokio::time::sleep(Duration::from_millis(promised)).await;
+        promised = 0;
+    }
+    data_dir.promise(own_millis)?;
+    Ok(promised)
 }
 
 /// What was read from the directory.
@@ -141,7 +155,7 @@ struct Opened {
     found: std::collections::BTreeMap<ShardId, recovery::Found>,
 }
 
-fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
+fn open(options: Options, data_dir: DataDir, promised: u64) -> Result<Opened, StartError> {
     let unusable = |detail: String| StartError::Data {
         dir: data_dir.path().display().to_string(),
         detail,
@@ -158,8 +172,15 @@ fn open(options: Options, data_dir: DataDir) -> Result<Opened, StartError> {
     let (log, groups) = Log::open(options.storage.disk(), &data_dir.log(), options.log.clone())
         .map_err(|error| unusable(error.to_string()))?;
     let node = data_dir.node();
-    let found = recovery::recover(node, &options.tuning, &store, groups, &log.reader())
-        .map_err(unusable)?;
+    let found = recovery::recover(
+        node,
+        &options.tuning,
+        promised,
+        &store,
+        groups,
+        &log.reader(),
+    )
+    .map_err(unusable)?;
     Ok(Opened {
         options,
         data_dir,

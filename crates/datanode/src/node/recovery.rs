@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{NodeId, ShardId};
-use raft::{Config, HardState, Index, Membership, Replica, ReplicaId, Restored, Term};
+use raft::{Config, HardState, Index, Membership, Promises, Replica, ReplicaId, Restored, Term};
 use storage::keys::{self, Key};
 use storage::log::{LogEntry, LogReader, Read, RecoveredGroup};
 use storage::meta::{ReplicaRecord, ReplicaState};
@@ -46,12 +46,13 @@ pub(super) struct Ready {
     pub(super) log_bytes: u64,
 }
 
-/// Reads all that is known of replicas.
+/// Reads all that is known of replicas. An earlier process may have promised leaders to vote for nobody for `promised_millis`.
 ///
 /// Fails if the witnesses contradict each other in a way that speaks against the whole directory.
 pub(super) fn recover(
     node: NodeId,
     tuning: &Tuning,
+    promised_millis: u64,
     store: &Arc<dyn StateStore>,
     mut groups: BTreeMap<ShardId, RecoveredGroup>,
     reader: &LogReader,
@@ -68,7 +69,8 @@ pub(super) fn recover(
     for (shard, record) in records {
         let group = groups.remove(&shard);
         let hosted = record.state == ReplicaState::Hosted;
-        let replica = hosted.then(|| restore(node, tuning, store, shard, group, reader));
+        let replica =
+            hosted.then(|| restore(node, tuning, promised_millis, store, shard, group, reader));
         found.insert(shard, Found { record, replica });
     }
     Ok(found)
@@ -105,6 +107,7 @@ fn remove_leftovers(
 fn restore(
     node: NodeId,
     tuning: &Tuning,
+    promised_millis: u64,
     store: &Arc<dyn StateStore>,
     shard: ShardId,
     group: Option<RecoveredGroup>,
@@ -135,7 +138,9 @@ fn restore(
         applied: Index(applied),
         applied_term: Term(applied_term),
     };
-    let replica = Replica::new(config(node, shard, &voters, tuning), restored);
+    let mut config = config(node, shard, &voters, tuning);
+    config.promises.earlier_millis = promised_millis;
+    let replica = Replica::new(config, restored);
     let replica = Box::new(replica.map_err(|broken| broken.to_string())?);
     Ok(Ready {
         replica,
@@ -194,7 +199,7 @@ fn unapplied(
 /// Bytes that are read back from the log at a time.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
-/// How a replica of a shard behaves on this node.
+/// How a replica of a shard behaves on this node, if it is new: one that was there before may have promised something.
 pub(crate) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &Tuning) -> Config {
     Config {
         id: wire::replica_id(node),
@@ -205,6 +210,10 @@ pub(crate) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &T
         max_inflight_appends: 64,
         max_uncommitted_bytes: model::limits::MAX_NODE_BYTES / 2,
         // Different on each replica, so that they don't stand for election in step.
+        promises: Promises {
+            promise_millis: tuning.promise_millis(),
+            earlier_millis: 0,
+        },
         seed: node.0 ^ shard.table.0.rotate_left(17) ^ u64::from(shard.index).rotate_left(43),
     }
 }

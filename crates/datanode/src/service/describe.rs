@@ -70,6 +70,7 @@ impl Service {
             quarantined,
             quarantined_replicas,
             eventual_reads: self.hosted.eventual_reads(),
+            lease_reads: replicas.iter().map(|replica| replica.lease_reads).sum(),
             replicas: if request.totals_only {
                 Vec::new()
             } else {

@@ -232,12 +232,23 @@ impl Worker {
         turn: &mut Turn,
         act: impl FnOnce(&mut Running),
     ) -> bool {
+        let now = self.lease_clock(turn);
         let Some(Group::Running(group)) = self.groups.get_mut(&shard) else {
             return false;
         };
         turn.touched.insert(shard);
+        group.replica.set_time(now);
         act(group);
         true
+    }
+
+    /// What leases go by: a reading of the clock that is later than all that this turn takes in. A pause between the reading and the reads makes no
+    /// difference, for a read that had come in before counts as done at the moment of the reading.
+    fn lease_clock(&self, turn: &Turn) -> u64 {
+        if mutant!(LeaseCountedInTicks) {
+            return self.relied.ticks() * self.tuning.tick_millis;
+        }
+        turn.now.monotonic_millis
     }
 
     fn tick(&mut self, turn: &mut Turn) {
@@ -324,9 +335,11 @@ impl Worker {
 
     /// Flushes what a group has gathered and carries out what its core wants.
     fn visit(&mut self, shard: ShardId, turn: &mut Turn) {
+        let now = self.lease_clock(turn);
         let Some(Group::Running(group)) = self.groups.get_mut(&shard) else {
             return;
         };
+        group.replica.set_time(now);
         group.flush_proposals(turn.now);
         group.flush_reads(&mut self.last_read);
         while group.replica.has_effects() {

@@ -29,6 +29,11 @@ struct Neighbour {
 }
 
 impl Relied {
+    /// How many there were.
+    pub(super) fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
     /// From now on a group relies on these nodes, and on no others.
     fn set(&mut self, shard: ShardId, nodes: &[NodeId]) {
         for neighbour in self.nodes.values_mut() {

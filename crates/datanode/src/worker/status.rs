@@ -28,6 +28,8 @@ pub struct ReplicaStatus {
     pub items: u64,
     /// Bytes of keys and values in its state.
     pub bytes: u64,
+    /// How often it has let consistent reads go by its lease.
+    pub lease_reads: u64,
     /// Replicas of the group.
     pub voters: usize,
     /// It has heard nothing of a majority for longer than an election takes, or the contents of no majority agree.
@@ -89,6 +91,7 @@ fn status(shard: ShardId, group: &Group) -> ReplicaStatus {
             first_index: 0,
             items: 0,
             bytes: 0,
+            lease_reads: 0,
             voters: 0,
             no_quorum: false,
             detail: detail.clone(),
@@ -104,6 +107,7 @@ fn status(shard: ShardId, group: &Group) -> ReplicaStatus {
             first_index: group.replica.snapshot_point().0.0 + 1,
             items: group.items,
             bytes: group.bytes,
+            lease_reads: group.replica.lease_reads(),
             voters: group.replica.membership().members().count(),
             no_quorum: group.distrust.is_some()
                 || group.replica.availability() == Availability::NoQuorum,

@@ -1,12 +1,13 @@
-//! The times that decide how soon a failure is noticed.
+//! The times that decide how soon a failure is noticed, and what rests on them.
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Failure, duration};
 
-/// The times of Raft.
+/// Raft's times, and how it reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Raft {
@@ -21,6 +22,35 @@ pub struct Raft {
         value_parser = duration::parse_positive)]
     #[serde(with = "duration::text", skip_serializing_if = "Option::is_none")]
     pub election_timeout: Option<Duration>,
+    /// How a leader makes sure that it still leads when it is read from: quorum or lease [default: quorum]
+    #[arg(
+        long,
+        value_name = "MODE",
+        hide_possible_values = true,
+        env = "MINIDYNAMO_READ_MODE",
+        hide_env = true
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_mode: Option<ReadMode>,
+}
+
+/// How a leader answers consistent reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadMode {
+    /// It asks a majority
+    Quorum,
+    /// It has a majority's word, and relies on clocks
+    Lease,
+}
+
+impl From<ReadMode> for datanode::ReadMode {
+    fn from(mode: ReadMode) -> Self {
+        match mode {
+            ReadMode::Quorum => Self::Quorum,
+            ReadMode::Lease => Self::Lease,
+        }
+    }
 }
 
 impl Raft {
@@ -29,6 +59,7 @@ impl Raft {
         Self {
             heartbeat: Some(Duration::from_millis(100)),
             election_timeout: Some(Duration::from_millis(500)),
+            read_mode: Some(ReadMode::Quorum),
         }
     }
 
@@ -59,6 +90,7 @@ impl Raft {
             election_ticks,
             // As long as ever, but not before it is clear who leads.
             home_ticks: (as_long(usual.home_ticks.into()) as u32).max(2 * election_ticks),
+            read_mode: self.read_mode.map_or(usual.read_mode, Into::into),
             rest_ticks: as_long(usual.rest_ticks).max(2 * u64::from(election_ticks)),
             ..usual
         })
@@ -73,6 +105,7 @@ mod tests {
         Raft {
             heartbeat: Some(Duration::from_millis(heartbeat)),
             election_timeout: Some(Duration::from_millis(election)),
+            read_mode: None,
         }
     }
 
@@ -87,6 +120,19 @@ mod tests {
         assert_eq!(ours.election_ticks, theirs.election_ticks);
         assert_eq!(ours.home_ticks, theirs.home_ticks);
         assert_eq!(ours.rest_ticks, theirs.rest_ticks);
+    }
+
+    #[test]
+    fn reads_go_by_a_quorum_unless_a_lease_is_wanted() {
+        let mode = |read_mode| {
+            let raft = Raft {
+                read_mode,
+                ..raft(100, 500)
+            };
+            raft.tuning().unwrap().read_mode
+        };
+        assert_eq!(mode(None), datanode::ReadMode::Quorum);
+        assert_eq!(mode(Some(ReadMode::Lease)), datanode::ReadMode::Lease);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod balance;
 mod churn;
 mod deletion;
 mod failover;
+mod leases;
 mod lifecycle;
 mod lost_answers;
 mod many;

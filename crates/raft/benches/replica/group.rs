@@ -1,7 +1,9 @@
 //! A group whose disk and network take no time.
 
 use bytes::Bytes;
-use raft::{Config, Effects, Membership, Message, ReadToken, Replica, ReplicaId, Restored};
+use raft::{
+    Config, Effects, Membership, Message, Promises, ReadToken, Replica, ReplicaId, Restored,
+};
 
 /// As data nodes have it.
 const ELECTION_TICKS: u32 = 10;
@@ -25,6 +27,7 @@ pub(crate) fn replica(id: u64, election_ticks: u32) -> Replica {
         max_inflight_appends: 64,
         max_uncommitted_bytes: 64 << 20,
         seed: id,
+        promises: Promises::default(),
     };
     Replica::new(config, Restored::default()).unwrap()
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{Leader, Reads, Replica, State};
+use super::{Leader, Lease, Reads, Replica, State};
 use crate::log::Point;
 use crate::progress::Progress;
 use crate::{Body, Broken, Entry, EntryKind, HardState, Message, ReplicaId, Term};
@@ -27,6 +27,9 @@ impl Replica {
 
     pub(super) fn election_timed_out(&mut self) {
         self.leader = None;
+        if self.is_bound() {
+            return; // The next tick comes back to it.
+        }
         self.restart_election_timer();
         if !self.is_voter() {
             return;
@@ -115,7 +118,8 @@ impl Replica {
 
     /// A refusal bears the own term, so that a candidate that is behind catches up with it.
     pub(super) fn on_request_pre_vote(&mut self, from: ReplicaId, term: Term, last: Point) {
-        let granted = term > self.hard.term && !self.leader_is_alive() && self.is_up_to_date(last);
+        let is_free = !self.leader_is_alive() && !self.is_bound();
+        let granted = term > self.hard.term && is_free && self.is_up_to_date(last);
         let term = if granted { term } else { self.hard.term };
         let body = Body::PreVote { granted };
         self.outbox.free.push(Message {
@@ -126,10 +130,12 @@ impl Replica {
         });
     }
 
-    pub(super) fn on_request_vote(&mut self, from: ReplicaId, last: Point) {
+    pub(super) fn on_request_vote(&mut self, from: ReplicaId, last: Point, transfer: bool) {
         let free = self.hard.vote.is_none() && self.leader.is_none();
         let free = free || mutant!(VoteTwice);
-        let granted = (free || self.hard.vote == Some(from)) && self.is_up_to_date(last);
+        // The term may have been entered without this candidate's asking, and that absolves from no promise.
+        let allowed = transfer || !self.is_bound();
+        let granted = allowed && (free || self.hard.vote == Some(from)) && self.is_up_to_date(last);
         if granted {
             if self.hard.vote.is_none() {
                 self.hard.vote = Some(from);
@@ -161,7 +167,11 @@ impl Replica {
     pub(super) fn answer_past(&mut self, from: ReplicaId, body: &Body) {
         match body {
             Body::Append { .. } | Body::Heartbeat { .. } => {
-                self.send(from, Body::HeartbeatAck { read_sequence: 0 });
+                let body = Body::HeartbeatAck {
+                    read_sequence: 0,
+                    promise_millis: 0,
+                };
+                self.send(from, body);
             }
             Body::RequestVote { .. } => self.send(from, Body::Vote { granted: false }),
             _ => {}
@@ -229,6 +239,7 @@ impl Replica {
             is_busy: false,
             asked_at: self.time.now,
             reads: Reads::default(),
+            lease: Lease::default(),
             transfer: None,
         });
         self.leader = Some(self.id);

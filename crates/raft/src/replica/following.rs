@@ -16,7 +16,7 @@ impl Replica {
         // The echo must not wait for the disk, as the match will.
         if read_sequence > self.read_echoed {
             self.read_echoed = read_sequence;
-            self.send(from, Body::HeartbeatAck { read_sequence });
+            self.echo(from, read_sequence);
         }
         if !is_well_formed(previous, &entries, self.hard.term) {
             return Ok(());
@@ -99,8 +99,18 @@ impl Replica {
         }
         self.log.commit(committed);
         self.read_echoed = self.read_echoed.max(read_sequence);
-        self.send(from, Body::HeartbeatAck { read_sequence });
+        self.echo(from, read_sequence);
         Ok(())
+    }
+
+    /// Tells the leader that it was heard, and what it may count on from there.
+    fn echo(&mut self, from: ReplicaId, read_sequence: u64) {
+        let promise_millis = self.promise();
+        let body = Body::HeartbeatAck {
+            read_sequence,
+            promise_millis,
+        };
+        self.send(from, body);
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `replication` | the leader's side: proposals, appends, commit |
 //! | `following` | the follower's side: appends and heartbeats that come in |
 //! | `reads` | ReadIndex |
+//! | `lease` | reads without a round, and the promises that allow them |
 //! | `transfer` | handing leadership over |
 //! | `rest` | groups with nothing to do |
 //! | `snapshot` | followers that need a snapshot, installing one, purging the log |
@@ -15,6 +16,7 @@
 
 mod election;
 mod following;
+mod lease;
 mod persistence;
 mod reads;
 mod replication;
@@ -34,6 +36,7 @@ use crate::{
     Body, Broken, Effects, Fetch, HardState, Index, Membership, Message, ReadToken, Refusal,
     ReplicaId, Role, Term,
 };
+use lease::{Lease, Vow};
 use persistence::Persistence;
 use reads::Reads;
 use transfer::Transfer;
@@ -60,6 +63,9 @@ pub struct Replica {
     persistence: Persistence,
     /// The highest ReadIndex round of this term's leader that was echoed.
     read_echoed: u64,
+    /// See `lease`.
+    vow: Vow,
+    lease_reads: u64,
     incoming: Option<Incoming>,
     /// See `rest`.
     resting: bool,
@@ -108,6 +114,7 @@ struct Leader {
     /// When it was last asked for something, or began to lead.
     asked_at: u64,
     reads: Reads,
+    lease: Lease,
     transfer: Option<Transfer>,
 }
 
@@ -192,7 +199,7 @@ impl Replica {
                     transfer: false,
                     ..
                 }
-            ) && self.leader_is_alive()
+            ) && (self.leader_is_alive() || self.is_bound())
             {
                 return Ok(());
             }
@@ -209,9 +216,10 @@ impl Replica {
             Body::RequestVote {
                 last_index,
                 last_term,
-                ..
+                transfer,
             } => {
-                self.on_request_vote(from, (last_index, last_term).into());
+                let last = (last_index, last_term).into();
+                self.on_request_vote(from, last, transfer);
             }
             Body::Vote { granted } => self.on_vote(from, granted),
             Body::Append {
@@ -236,7 +244,13 @@ impl Replica {
                 self.follow(from)?;
                 self.on_heartbeat(from, committed, read_sequence)?;
             }
-            Body::HeartbeatAck { read_sequence } => self.on_heartbeat_ack(from, read_sequence),
+            Body::HeartbeatAck {
+                read_sequence,
+                promise_millis,
+            } => {
+                self.on_read_echo(from, read_sequence);
+                self.on_promise(from, read_sequence, promise_millis);
+            }
             Body::TimeoutNow => self.on_timeout_now(from),
             Body::Rest {
                 last_index,

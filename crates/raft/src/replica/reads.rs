@@ -7,6 +7,8 @@
 //! 2. Every append and heartbeat carries the latest number; a lost one is made good by the next heartbeat.
 //! 3. A quorum has echoed *n* or more, in this term: round *n* and all before it are confirmed.
 //!
+//! With a [lease](super::lease) there is no round: the reads come out of the next drain.
+//!
 //! A new leader may not know yet that its log is committed up to where its predecessor confirmed it, so
 //! there is no round before it has committed an entry of its own term (§8); reads wait until then.
 
@@ -69,6 +71,7 @@ impl Replica {
     }
 
     pub(super) fn begin_read_round(&mut self) {
+        let has_lease = self.has_lease();
         let State::Leader(leader) = &mut self.state else {
             return;
         };
@@ -77,8 +80,13 @@ impl Replica {
         if too_early || leader.reads.gathering.is_empty() {
             return;
         }
-        leader.reads.sequence += 1;
         let reads = std::mem::take(&mut leader.reads.gathering);
+        if has_lease {
+            self.lease_reads += 1;
+            let served = reads.into_iter().map(|read| (read, index));
+            return self.outbox.reads.extend(served);
+        }
+        leader.reads.sequence += 1;
         leader.reads.rounds.push_back(Round {
             sequence: leader.reads.sequence,
             index,

@@ -88,6 +88,7 @@ impl Replica {
     }
 
     pub(super) fn send_heartbeats(&mut self) {
+        self.number_heartbeat();
         let State::Leader(leader) = &mut self.state else {
             return;
         };
@@ -125,10 +126,6 @@ impl Replica {
             transfer.sent = false;
         }
         self.unsent = true;
-    }
-
-    pub(super) fn on_heartbeat_ack(&mut self, from: ReplicaId, read_sequence: u64) {
-        self.on_read_echo(from, read_sequence);
     }
 
     pub(super) fn on_appended(

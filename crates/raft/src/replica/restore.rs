@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Limits, Outbox, Persistence, Replica, State, Time};
+use super::{Limits, Outbox, Persistence, Replica, State, Time, Vow};
 use crate::log::{Log, Point};
 use crate::progress::Progress;
 use crate::random::Random;
@@ -67,6 +67,8 @@ impl Replica {
             random: Random::new(config.seed),
             persistence: Persistence::new(durable, is_behind, reset),
             read_echoed: 0,
+            vow: Vow::new(config.promises),
+            lease_reads: 0,
             incoming: None,
             resting: false,
             outbox: Outbox::default(),

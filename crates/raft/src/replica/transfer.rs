@@ -58,6 +58,7 @@ impl Replica {
             .is_some_and(|follower| follower.matched == last);
         if ready && !transfer.sent {
             transfer.sent = true;
+            leader.lease.given_up = !mutant!(LeaseAfterTransfer);
             let to = transfer.to;
             self.send(to, Body::TimeoutNow);
         }

@@ -241,7 +241,7 @@ fn confuse(message: &mut Message, term: Term) {
     if message.term != term {
         return;
     }
-    if let Body::HeartbeatAck { read_sequence } | Body::Appended { read_sequence, .. } =
+    if let Body::HeartbeatAck { read_sequence, .. } | Body::Appended { read_sequence, .. } =
         &mut message.body
     {
         *read_sequence = u64::MAX;

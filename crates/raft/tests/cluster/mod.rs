@@ -14,6 +14,8 @@ mod mutants;
 mod network;
 mod runs;
 
+pub use runs::seeds;
+
 use std::collections::BTreeMap;
 
 use raft::{Effects, Fetch, Index, ReadToken, ReplicaId, Role, Term};
@@ -26,6 +28,10 @@ use network::Network;
 pub struct Chance(u64);
 
 impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Cluster, Fault, Tally};
 
-fn seeds(usual: u64) -> Range<u64> {
+pub fn seeds(usual: u64) -> Range<u64> {
     let number = |name| {
         std::env::var(name)
             .ok()

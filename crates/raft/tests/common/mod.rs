@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use raft::{
     Body, Config, Effects, Entry, EntryKind, Fetch, Fetched, HardState, Index, Membership, Message,
-    Persist, Replica, ReplicaId, Restored, Term,
+    Persist, Promises, Replica, ReplicaId, Restored, Term,
 };
 
 pub const ELECTION_TICKS: u32 = 10;
@@ -29,6 +29,7 @@ pub fn config(number: u64, membership: Membership) -> Config {
         max_inflight_appends: 16,
         max_uncommitted_bytes: 1 << 20,
         seed: number,
+        promises: Promises::default(),
     }
 }
 

@@ -30,7 +30,15 @@ fn if_a_candidate_or_leader_discovers_that_its_term_is_out_of_date_it_immediatel
     );
     node.win(&[2]);
     assert_eq!(node.replica.role(), Role::Leader);
-    node.answer(message(2, 1, 9, Body::HeartbeatAck { read_sequence: 0 }));
+    node.answer(message(
+        2,
+        1,
+        9,
+        Body::HeartbeatAck {
+            read_sequence: 0,
+            promise_millis: 0,
+        },
+    ));
     assert_eq!(
         (node.replica.role(), node.replica.term()),
         (Role::Follower, Term(9))
@@ -44,7 +52,15 @@ fn if_a_server_receives_a_request_with_a_stale_term_number_it_rejects_the_reques
     let answer = node.answer(message(3, 1, 3, append((0, 0), entries(1, &[3]), 1)));
     assert_eq!(
         answer,
-        [message(1, 3, 4, Body::HeartbeatAck { read_sequence: 0 })]
+        [message(
+            1,
+            3,
+            4,
+            Body::HeartbeatAck {
+                read_sequence: 0,
+                promise_millis: 0
+            }
+        )]
     );
     assert_eq!(node.replica.last_index(), Index(0));
     let answer = node.answer(message(3, 1, 3, request_vote((9, 3))));

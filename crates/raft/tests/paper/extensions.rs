@@ -46,7 +46,15 @@ fn if_leadership_transfer_does_not_complete_after_about_an_election_timeout_the_
             Err(Refusal::Transferring)
         );
         ticks(&mut node, 1);
-        node.answer(message(2, 1, 1, Body::HeartbeatAck { read_sequence: 0 }));
+        node.answer(message(
+            2,
+            1,
+            1,
+            Body::HeartbeatAck {
+                read_sequence: 0,
+                promise_millis: 0,
+            },
+        ));
     }
     assert_eq!(node.replica.transferring(), None);
     assert!(node.replica.propose(Bytes::from("y")).is_ok());
@@ -96,7 +104,15 @@ fn a_leader_steps_down_if_an_election_timeout_elapses_without_a_round_of_heartbe
     for _ in 0..3 {
         ticks(&mut node, ELECTION_TICKS - 1);
         assert_eq!(node.replica.role(), Role::Leader);
-        node.answer(message(3, 1, 1, Body::HeartbeatAck { read_sequence: 0 }));
+        node.answer(message(
+            3,
+            1,
+            1,
+            Body::HeartbeatAck {
+                read_sequence: 0,
+                promise_millis: 0,
+            },
+        ));
     }
     ticks(&mut node, ELECTION_TICKS);
     assert_eq!(

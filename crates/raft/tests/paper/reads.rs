@@ -34,8 +34,15 @@ fn the_leader_exchanges_heartbeats_with_a_majority_before_responding_to_read_onl
         [round],
         "one round for all three"
     );
-    node.replica
-        .step(message(3, 1, 1, Body::HeartbeatAck { read_sequence: 1 }));
+    node.replica.step(message(
+        3,
+        1,
+        1,
+        Body::HeartbeatAck {
+            read_sequence: 1,
+            promise_millis: 0,
+        },
+    ));
     let reads = node.drain().reads;
     assert_eq!(reads, [1, 2, 3].map(|read| (ReadToken(read), Index(1))));
 }
@@ -63,7 +70,13 @@ fn a_read_round_rides_on_an_append_and_its_echo_does_not_wait_for_the_disk() {
     ));
     follower.replica.step(message(1, 2, 1, append.clone()));
     let echo = follower.drain().send;
-    assert_eq!(sent_to(&echo, 1), [Body::HeartbeatAck { read_sequence: 1 }]);
+    assert_eq!(
+        sent_to(&echo, 1),
+        [Body::HeartbeatAck {
+            read_sequence: 1,
+            promise_millis: 0
+        }]
+    );
 }
 
 #[test]

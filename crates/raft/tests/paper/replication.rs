@@ -185,7 +185,15 @@ fn the_leader_retries_appends_indefinitely() {
     let mut sent = Vec::new();
     for _ in 0..2 {
         sent.extend(ticks(&mut node, HEARTBEAT_TICKS));
-        sent.extend(node.answer(message(2, 1, 1, Body::HeartbeatAck { read_sequence: 0 })));
+        sent.extend(node.answer(message(
+            2,
+            1,
+            1,
+            Body::HeartbeatAck {
+                read_sequence: 0,
+                promise_millis: 0,
+            },
+        )));
     }
     assert_eq!(appends(&sent, 2), [(2, vec![])], "did it arrive?");
     let sent = node.answer(message(2, 1, 1, rejected(2, (1, 1))));

@@ -83,7 +83,9 @@ fn body(body: &Body) -> String {
         } => {
             format!("Heartbeat, committed {committed}{}", round(*read_sequence))
         }
-        Body::HeartbeatAck { read_sequence } => format!("HeartbeatAck{}", round(*read_sequence)),
+        Body::HeartbeatAck { read_sequence, .. } => {
+            format!("HeartbeatAck{}", round(*read_sequence))
+        }
         Body::TimeoutNow => "TimeoutNow".to_owned(),
         Body::Rest {
             last_index,

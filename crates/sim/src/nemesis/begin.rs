@@ -59,6 +59,9 @@ impl Nemesis {
                 let millis = 50 + self.dice.around(1_500);
                 self.pause(cluster, at.node, millis)
             }
+            Kind::PauseBehindCut => self.pause_behind_cut(cluster, at.node),
+            Kind::RestartBehindCut => self.restart_behind_cut(cluster),
+            Kind::StopBehindCut => self.stop_behind_cut(cluster, at.node),
             Kind::PauseRouter => {
                 let millis = self.dice.between(50, 9_000);
                 self.pause(cluster, at.router, millis)
@@ -89,7 +92,9 @@ impl Nemesis {
             | Kind::StoreError
             | Kind::StoreWriteError
             | Kind::StoreFull => self.disk(cluster, kind, at.node),
-            Kind::ClockJump | Kind::ClockDrift => self.clock(cluster, kind, at.any),
+            Kind::ClockJump | Kind::ClockDrift | Kind::SlightDrift => {
+                self.clock(cluster, kind, at.any)
+            }
             Kind::ClockLeap | Kind::NodeHour => self.clock(cluster, kind, at.node),
             Kind::RouterHour => self.clock(cluster, kind, at.router),
             Kind::CutCoordination => self.cut_coordination(cluster, at.server, 100, 10_000),
@@ -136,7 +141,7 @@ impl Nemesis {
         }
     }
 
-    fn down(
+    pub(super) fn down(
         &mut self,
         cluster: &mut Cluster,
         hosts: &[HostId],
@@ -216,14 +221,14 @@ impl Nemesis {
         true
     }
 
-    fn pause(&mut self, cluster: &mut Cluster, host: HostId, millis: u64) -> bool {
+    pub(super) fn pause(&mut self, cluster: &mut Cluster, host: HostId, millis: u64) -> bool {
         let ran = cluster.is_running(host);
         cluster.pause(host, true);
         self.until(cluster, millis, millis, Undo::Continue(host));
         ran
     }
 
-    fn cut(&mut self, cluster: &Cluster, pairs: Vec<(HostId, HostId)>) -> bool {
+    pub(super) fn cut(&mut self, cluster: &Cluster, pairs: Vec<(HostId, HostId)>) -> bool {
         let new = pairs
             .iter()
             .filter(|(a, b)| cluster.fabric.cut(*a, *b, true));
@@ -358,6 +363,10 @@ impl Nemesis {
                 clock.set_right();
                 clock.jump(if self.dice.chance(0.5) { HOUR } else { -HOUR });
                 self.until(cluster, 500, 6_000, Undo::Rate(host));
+            }
+            Kind::SlightDrift => {
+                clock.set_rate(self.dice.between(955_000, 1_045_000));
+                self.until(cluster, 2_000, 20_000, Undo::Rate(host));
             }
             _ => {
                 clock.set_rate(self.dice.between(700_000, 1_400_000));

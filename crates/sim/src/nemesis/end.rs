@@ -19,6 +19,10 @@ impl Nemesis {
                     cluster.fabric.cut(from, to, false);
                 }
             }
+            Undo::Restart(restart) => self.restart_now(cluster, restart),
+            Undo::Pause(node, millis) => {
+                self.pause(cluster, node, millis);
+            }
             Undo::Hunt => {
                 if let Some(mut hunt) = self.hunt.take() {
                     hunt.end(cluster);

@@ -48,6 +48,13 @@ kinds! {
     LoseEntries = "ledger entries lost",
     /// A data node is stopped for a while, and goes on.
     PauseNode = "node paused",
+    /// A data node is stopped for about as long as an election takes, and goes on before it hears what the others have said meanwhile.
+    PauseBehindCut = "node paused behind a cut",
+    /// A leader and another data node don't hear each other, until a third one is killed and started again at once, which
+    /// the leader does not hear of.
+    RestartBehindCut = "node restarted behind a cut",
+    /// A data node is asked to end, and hands its leaderships over, while it hears no other one.
+    StopBehindCut = "node stopped behind a cut",
     /// A router is killed and started again.
     KillRouter = "router killed",
     /// A router is asked to end and is started again.
@@ -104,6 +111,8 @@ kinds! {
     RouterHour = "clock of a router an hour off",
     /// A clock runs too fast or too slowly.
     ClockDrift = "clock drift",
+    /// A clock runs a little too fast or too slowly, within what leases allow for.
+    SlightDrift = "slight clock drift",
     /// A host does not hear the coordination store.
     CutCoordination = "coordination cut",
     /// A majority of the nodes and a router don't hear the coordination store for longer than sessions live.

@@ -20,7 +20,7 @@ use crate::machine::Machine;
 use crate::node::raft_config;
 use crate::operation::tests::Collected;
 use crate::operation::{Answer, Operation, Reply, Request};
-use crate::options::Tuning;
+use crate::options::{ReadMode, Tuning};
 use crate::shell::raft_entry;
 use crate::wire::PeerMessage;
 use crate::worker::{ApplyJob, Held, Input, LogWrite, Outputs, ReplicaStatus, Worker};
@@ -74,8 +74,19 @@ impl Lab {
 
     /// With so many shards, from [`SHARD`] on, all at home on one node.
     pub(super) fn with(count: u64, shards: u32, home: Option<NodeId>) -> Self {
+        Self::reading(ReadMode::Quorum, count, shards, home)
+    }
+
+    /// With another way to read.
+    pub(super) fn reading(
+        read_mode: ReadMode,
+        count: u64,
+        shards: u32,
+        home: Option<NodeId>,
+    ) -> Self {
         let voters: Vec<_> = (1..=count).map(NodeId).collect();
         let tuning = Tuning {
+            read_mode,
             group_log_bytes: 2 * 1024 * 1024,
             ..Tuning::default()
         };

@@ -2,6 +2,7 @@
 
 mod home;
 mod lab;
+mod leases;
 #[cfg(feature = "mutants")]
 mod noticed;
 mod resting;

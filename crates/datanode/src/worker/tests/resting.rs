@@ -10,7 +10,7 @@ use crate::options::Tuning;
 use crate::worker::Input;
 
 /// Until a group that nobody uses rests: the last checkpoint, then the time itself.
-fn idle() -> usize {
+pub(super) fn idle() -> usize {
     let tuning = Tuning::default();
     let checkpoint = tuning.checkpoint_interval_millis / tuning.tick_millis;
     (checkpoint + 2 * tuning.rest_ticks) as usize

@@ -121,8 +121,13 @@ impl Cluster {
 
     /// Describes a data node anew that does not run: its data directory stays, its address is another one.
     pub(crate) fn move_node(&mut self, index: usize) {
+        self.change_node(index, &[]);
+    }
+
+    /// The same, with other further arguments.
+    pub(crate) fn change_node(&mut self, index: usize, arguments: &[&str]) {
         assert!(!self.nodes[index].is_running(), "node{index} runs");
-        self.nodes[index] = self.describe_node(index, &self.connect_string(), &[]);
+        self.nodes[index] = self.describe_node(index, &self.connect_string(), arguments);
     }
 
     fn describe_node(&self, index: usize, zookeeper: &str, arguments: &[&str]) -> Process {
