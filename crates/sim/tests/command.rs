@@ -95,6 +95,9 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("intents-not-in-snapshot", "applied-with-data", "snapshots", "1"),
     ("absent-without-lsn", "strict-serializability", "absences", "14"),
     ("decision-unchecked", "decided-once", "impatient", "2"),
+    ("lease-from-receipt", "versions", "leases", "1"),
+    ("lease-after-transfer", "linearizability", "leases", "3"),
+    ("lease-counted-in-ticks", "versions", "leases", "1"),
     ("missing-taken-for-cancelled", "decided-once", "lost-entries", "14"),
 ];
 
