@@ -1,6 +1,6 @@
 //! The way to the other data nodes: one stream of Raft frames to each.
 //!
-//! Frames may be lost, Raft sends again. So the [queue](outbox) to each peer is bounded and drops what does not fit, and nothing
+//! Frames may be lost, Raft sends again. So the queue (`outbox`) to each peer is bounded and drops what does not fit, and nothing
 //! is kept for a peer that can't be reached: what it missed is old by the time it is back.
 
 mod outbox;
