@@ -23,7 +23,7 @@ use std::time::Duration;
 use api::internal::{Operation, OperationBatch, ResultBatch, TransactionItem, operation::Kind};
 use bytes::Bytes;
 use futures::Stream;
-use model::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
+use model::limits::{self, MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -40,6 +40,14 @@ const PARTICIPANT_FRAME_BYTES: usize = 16;
 pub(crate) struct Bounds {
     pub(crate) operations: usize,
     pub(crate) bytes: usize,
+}
+
+impl Bounds {
+    /// Of the lane to a data node.
+    pub(crate) const NODE: Self = Self {
+        operations: limits::MAX_NODE_OPERATIONS,
+        bytes: limits::MAX_NODE_BYTES / 2,
+    };
 }
 
 /// The operations of one node. Shared by those who submit and the link that carries them.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use environment::Network;
-use model::{NodeId, limits};
+use model::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,10 +34,7 @@ impl Link {
         address: String,
         timing: Timing,
     ) -> Arc<Self> {
-        let lane = Arc::new(Lane::new(Bounds {
-            operations: limits::MAX_NODE_OPERATIONS,
-            bytes: limits::MAX_NODE_BYTES / 2,
-        }));
+        let lane = Arc::new(Lane::new(Bounds::NODE));
         let link = Arc::new(Self {
             node,
             lane,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use api::internal::{Operation, OperationBatch, ResultBatch};
 use futures::{FutureExt as _, StreamExt as _};
-use model::limits;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -21,10 +20,7 @@ impl Connected {
     /// With the bounds of a data node.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let lane = Arc::new(Lane::new(Bounds {
-            operations: limits::MAX_NODE_OPERATIONS,
-            bytes: limits::MAX_NODE_BYTES / 2,
-        }));
+        let lane = Arc::new(Lane::new(Bounds::NODE));
         let outgoing = lane.outgoing();
         Self { lane, outgoing }
     }

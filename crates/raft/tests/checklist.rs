@@ -9,7 +9,8 @@ use raft::{
 };
 
 use crate::common::{
-    ELECTION_TICKS, Node, append, config, entries, entry, group, id, message, request_vote, sent_to,
+    ELECTION_TICKS, Node, ack, append, config, entries, entry, group, id, message, request_vote,
+    sent_to,
 };
 
 fn node(number: u64) -> Node {
@@ -32,13 +33,6 @@ fn matched(index: u64, read_sequence: u64) -> Body {
     Body::Appended {
         result: AppendResult::Match(Index(index)),
         read_sequence,
-    }
-}
-
-fn ack(read_sequence: u64) -> Body {
-    Body::HeartbeatAck {
-        read_sequence,
-        promise_millis: 0,
     }
 }
 

@@ -209,11 +209,11 @@ pub(crate) fn config(node: NodeId, shard: ShardId, voters: &[NodeId], tuning: &T
         max_append_bytes: model::limits::MAX_ENTRY_BYTES,
         max_inflight_appends: 64,
         max_uncommitted_bytes: model::limits::MAX_NODE_BYTES / 2,
-        // Different on each replica, so that they don't stand for election in step.
         promises: Promises {
             promise_millis: tuning.promise_millis(),
             earlier_millis: 0,
         },
+        // Different on each replica, so that they don't stand for election in step.
         seed: node.0 ^ shard.table.0.rotate_left(17) ^ u64::from(shard.index).rotate_left(43),
     }
 }

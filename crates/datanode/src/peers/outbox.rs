@@ -75,15 +75,13 @@ impl Outbox {
     /// The frames of a new stream. What had queued up is old by now, and dropped.
     pub(super) fn frames(self: &Arc<Self>) -> Frames {
         let mut state = self.state.lock();
-        let (generation, waker) = (state.generation + 1, state.waker.take());
+        let generation = state.generation + 1;
         *state = State {
             generation,
+            waker: state.waker.take(),
             ..State::default()
         };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(state);
         Frames {
             outbox: self.clone(),
             generation,

@@ -29,7 +29,7 @@ struct Neighbour {
 }
 
 impl Relied {
-    /// How many there were.
+    /// Ticks since the start.
     pub(super) fn ticks(&self) -> u64 {
         self.ticks
     }

@@ -30,20 +30,6 @@ fn options(confirmed: usize) -> WorkloadOptions {
     }
 }
 
-/// The node that leads the most shards now.
-async fn busiest_leader(cluster: &Cluster) -> usize {
-    // A single leader that goes home meanwhile may be missed.
-    eventually("somebody leads", Duration::from_secs(2), || async {
-        let mut most = (0, 0);
-        for node in 0..cluster.nodes.len() {
-            let leads = cluster.direct(node).describe().await.unwrap().leader_count;
-            most = most.max((leads, node));
-        }
-        (most.0 > 0).then_some(most.1).ok_or("nobody leads")
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_costs_no_confirmed_write_and_three_seconds_at_most() {
     let puts = Scale::from_environment().count(10_000, 1_000_000);
@@ -60,7 +46,7 @@ async fn a_killed_leader_costs_no_confirmed_write_and_three_seconds_at_most() {
     );
 
     workload.reach(puts / 4, minutes).await;
-    let node = busiest_leader(&cluster).await;
+    let node = cluster.busiest_leader().await;
     let killed = Instant::now();
     cluster.nodes[node].kill();
     let now = workload.confirmed();
@@ -114,19 +100,15 @@ async fn a_paused_leader_serves_nothing_stale_when_it_wakes() {
         let old = format!("old{round}");
         let new = format!("new{round}");
         kv.put("first", "key", old.as_str()).await.unwrap();
-        let node = busiest_leader(&cluster).await;
+        let node = cluster.busiest_leader().await;
         cluster.nodes[node].pause();
         let written = eventually("a new leader", Duration::from_secs(10), || {
             kv.put("first", "key", new.as_str())
         });
         written.await;
         // The first question that it finds when it wakes was asked while it slept.
-        let direct = cluster.direct(node);
-        let asked = tokio::spawn(async move { direct.get(shard, "key", true).await });
+        let asked = cluster.direct(node).ask(shard, "key");
         cluster.nodes[node].resume();
-        match asked.await.unwrap() {
-            Ok(read) => assert_eq!(read, Some(new)),
-            Err(error) => assert!(error.reason.is_retryable(), "{error}"),
-        }
+        asked.assert_not_stale(&new).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Scale, Shards as _, eventually};
+use crate::support::{Cluster, ClusterOptions, Scale, Shards as _, eventually, now_and_then};
 
 const LEASES: [&str; 2] = ["--read-mode", "lease"];
 
@@ -16,20 +16,13 @@ async fn started(modes: [&[&str]; 3]) -> Cluster {
     cluster
 }
 
-/// The node that leads the one shard, and how often nodes have read by a lease.
-async fn leader(cluster: &Cluster) -> (usize, u64) {
-    eventually("somebody leads", Duration::from_secs(5), || async {
-        let (mut leads, mut lease_reads) = (None, 0);
-        for node in 0..cluster.nodes.len() {
-            let described = cluster.direct(node).describe().await.unwrap();
-            lease_reads += described.lease_reads;
-            if described.leader_count > 0 {
-                leads = Some(node);
-            }
-        }
-        leads.map(|node| (node, lease_reads)).ok_or("nobody leads")
-    })
-    .await
+/// How often nodes have read by a lease.
+async fn lease_reads(cluster: &Cluster) -> u64 {
+    let mut reads = 0;
+    for node in 0..cluster.nodes.len() {
+        reads += cluster.direct(node).describe().await.unwrap().lease_reads;
+    }
+    reads
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,32 +35,26 @@ async fn a_leader_that_was_paused_with_a_lease_serves_nothing_stale_when_it_wake
         let old = format!("old{round}");
         let new = format!("new{round}");
         kv.put("first", "key", old.as_str()).await.unwrap();
-        let (node, _) = leader(&cluster).await;
+        let node = cluster.busiest_leader().await;
         // As soon as there are heartbeats again, it has a lease.
         eventually("a read by a lease", Duration::from_secs(5), || async {
-            let before = leader(&cluster).await.1;
+            let before = lease_reads(&cluster).await;
             kv.get("first", "key").await.unwrap();
-            (leader(&cluster).await.1 > before).then_some(()).ok_or("")
+            let reads = lease_reads(&cluster).await;
+            (reads > before).then_some(()).ok_or("none")
         })
         .await;
         cluster.nodes[node].pause();
         // The questions that it finds when it wakes were asked while it slept.
-        let asked: Vec<_> = (0..20)
-            .map(|_| {
-                let direct = cluster.direct(node);
-                tokio::spawn(async move { direct.get(shard, "key", true).await })
-            })
-            .collect();
+        let direct = cluster.direct(node);
+        let asked: Vec<_> = (0..20).map(|_| direct.ask(shard, "key")).collect();
         let written = eventually("a new leader", Duration::from_secs(10), || {
             kv.put("first", "key", new.as_str())
         });
         written.await;
         cluster.nodes[node].resume();
         for asked in asked {
-            match asked.await.unwrap() {
-                Ok(read) => assert_eq!(read, Some(new.clone())),
-                Err(error) => assert!(error.reason.is_retryable(), "{error}"),
-            }
+            asked.assert_not_stale(&new).await;
         }
     }
 }
@@ -77,14 +64,16 @@ async fn nodes_of_both_modes_work_together_and_a_minority_with_leases_has_none()
     let cluster = started([&LEASES, &[], &[]]).await;
     cluster.tables(0).create("first", 1, 3).await.unwrap();
     let kv = cluster.kv(0);
-    for round in 0..20 {
+    // For as long as six heartbeats take: with their promises there would be a lease.
+    let mut ticks = now_and_then();
+    for round in 0..30 {
+        ticks.tick().await;
         let value = format!("value{round}");
         kv.put("first", "key", value.as_str()).await.unwrap();
         let read = kv.get("first", "key").await.unwrap();
         assert_eq!(read, Some(value));
-        tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    assert_eq!(leader(&cluster).await.1, 0);
+    assert_eq!(lease_reads(&cluster).await, 0);
 }
 
 /// What a node promised before is kept although it promises nothing any more.

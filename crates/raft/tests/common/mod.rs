@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use raft::{
-    Body, Config, Effects, Entry, EntryKind, Fetch, Fetched, HardState, Index, Membership, Message,
-    Persist, Promises, Replica, ReplicaId, Restored, Term,
+    AppendResult, Body, Config, Effects, Entry, EntryKind, Fetch, Fetched, HardState, Index,
+    Membership, Message, Persist, Promises, Replica, ReplicaId, Restored, Term,
 };
 
 pub const ELECTION_TICKS: u32 = 10;
@@ -67,6 +67,22 @@ pub fn append(previous: (u64, u64), entries: Vec<Entry>, committed: u64) -> Body
         entries,
         committed: Index(committed),
         read_sequence: 0,
+    }
+}
+
+/// "Your entries up to here are mine."
+pub fn matched(index: u64) -> Body {
+    Body::Appended {
+        result: AppendResult::Match(Index(index)),
+        read_sequence: 0,
+    }
+}
+
+/// An answer to a heartbeat that promises nothing.
+pub fn ack(read_sequence: u64) -> Body {
+    Body::HeartbeatAck {
+        read_sequence,
+        promise_millis: 0,
     }
 }
 

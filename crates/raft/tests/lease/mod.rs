@@ -9,8 +9,8 @@ mod timed;
 use raft::{Body, Index, Promises, ReadToken, Role, Term};
 
 use crate::common::{
-    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, group, message, request_vote,
-    sent_to,
+    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, group, matched, message,
+    request_vote, sent_to,
 };
 
 /// What everybody promises here, and what it is worth to a leader: a tenth and 2 ms less.
@@ -26,17 +26,10 @@ fn promising(number: u64, promise_millis: u64) -> Node {
     Node::new(config)
 }
 
-fn ack(read_sequence: u64, promise_millis: u64) -> Body {
+fn promised(read_sequence: u64, promise_millis: u64) -> Body {
     Body::HeartbeatAck {
         read_sequence,
         promise_millis,
-    }
-}
-
-fn matched(index: u64) -> Body {
-    Body::Appended {
-        result: raft::AppendResult::Match(Index(index)),
-        read_sequence: 0,
     }
 }
 
@@ -78,7 +71,7 @@ fn a_lease_begins_when_the_heartbeat_was_sent_and_ends_before_the_promise_does()
     let mut node = leader();
     let number = heartbeat(&mut node, 1000);
     node.replica.set_time(1300);
-    node.answer(message(2, 1, 1, ack(number, PROMISE)));
+    node.answer(message(2, 1, 1, promised(number, PROMISE)));
     assert!(reads_at(&mut node, 1301));
     assert!(reads_at(&mut node, 1000 + WORTH - 1));
     assert_eq!(node.replica.lease_reads(), 2);
@@ -90,7 +83,7 @@ fn a_lease_begins_when_the_heartbeat_was_sent_and_ends_before_the_promise_does()
 fn a_read_by_the_lease_is_served_at_the_commit_index_of_the_moment() {
     let mut node = leader();
     let number = heartbeat(&mut node, 1000);
-    node.answer(message(2, 1, 1, ack(number, PROMISE)));
+    node.answer(message(2, 1, 1, promised(number, PROMISE)));
     node.replica.propose("x".into()).unwrap();
     node.replica.read_index(ReadToken(1)).unwrap();
     assert_eq!(node.drain().reads, [(ReadToken(1), Index(1))]);
@@ -107,10 +100,10 @@ fn every_heartbeat_has_a_number_so_that_a_late_answer_prolongs_nothing() {
     let second = heartbeat(&mut node, 1100);
     assert!(second > first);
     node.replica.set_time(1390);
-    node.answer(message(2, 1, 1, ack(first, PROMISE)));
+    node.answer(message(2, 1, 1, promised(first, PROMISE)));
     assert!(!reads_at(&mut node, 1000 + WORTH));
-    node.answer(message(2, 1, 1, ack(second, PROMISE)));
-    node.answer(message(2, 1, 1, ack(first, PROMISE)));
+    node.answer(message(2, 1, 1, promised(second, PROMISE)));
+    node.answer(message(2, 1, 1, promised(first, PROMISE)));
     assert!(reads_at(&mut node, 1100 + WORTH - 1));
     assert!(!reads_at(&mut node, 1100 + WORTH));
 }
@@ -119,11 +112,11 @@ fn every_heartbeat_has_a_number_so_that_a_late_answer_prolongs_nothing() {
 fn a_leader_that_was_paused_reads_by_a_round() {
     let mut node = leader();
     let number = heartbeat(&mut node, 1000);
-    node.answer(message(2, 1, 1, ack(number, PROMISE)));
+    node.answer(message(2, 1, 1, promised(number, PROMISE)));
     assert!(reads_at(&mut node, 1100));
     // It finds another answer when it wakes.
     node.replica.set_time(9000);
-    node.answer(message(3, 1, 1, ack(number, PROMISE)));
+    node.answer(message(3, 1, 1, promised(number, PROMISE)));
     node.replica.tick();
     assert!(!reads_at(&mut node, 9000));
     // A clock that goes back is not believed.
@@ -140,11 +133,11 @@ fn a_majority_must_have_promised_each_for_as_long_as_it_says() {
         node.answer(message(voter, 1, 1, matched(1)));
     }
     let number = heartbeat(&mut node, 1000);
-    node.answer(message(2, 1, 1, ack(number, 10_000)));
+    node.answer(message(2, 1, 1, promised(number, 10_000)));
     // In quorum mode, or of an earlier version.
-    node.answer(message(3, 1, 1, ack(number, 0)));
+    node.answer(message(3, 1, 1, promised(number, 0)));
     assert!(!reads_at(&mut node, 1001));
-    node.answer(message(4, 1, 1, ack(number, 100)));
+    node.answer(message(4, 1, 1, promised(number, 100)));
     assert!(reads_at(&mut node, 1001));
     assert!(reads_at(&mut node, 1000 + 87));
     assert!(!reads_at(&mut node, 1000 + 88), "the shorter one counts");
@@ -156,7 +149,7 @@ fn a_leader_in_quorum_mode_takes_no_lease_and_numbers_no_heartbeats() {
     node.win(&[2]);
     node.answer(message(2, 1, 1, matched(1)));
     assert_eq!(heartbeat(&mut node, 1000), 0);
-    node.answer(message(2, 1, 1, ack(0, PROMISE)));
+    node.answer(message(2, 1, 1, promised(0, PROMISE)));
     assert!(!reads_at(&mut node, 1001));
 }
 
@@ -165,7 +158,7 @@ fn there_is_no_lease_before_the_first_commit_of_the_term() {
     let mut node = promising(1, PROMISE);
     node.win(&[2]);
     let number = heartbeat(&mut node, 1000);
-    node.answer(message(2, 1, 1, ack(number, PROMISE)));
+    node.answer(message(2, 1, 1, promised(number, PROMISE)));
     node.replica.read_index(ReadToken(1)).unwrap();
     assert_eq!(node.drain().reads, []);
     node.replica.step(message(2, 1, 1, matched(1)));
@@ -177,7 +170,7 @@ fn a_transfer_ends_the_lease_for_the_rest_of_the_term() {
     let mut node = leader();
     node.answer(message(3, 1, 1, matched(1)));
     let number = heartbeat(&mut node, 1000);
-    node.answer(message(2, 1, 1, ack(number, PROMISE)));
+    node.answer(message(2, 1, 1, promised(number, PROMISE)));
     assert!(reads_at(&mut node, 1001));
     node.replica
         .transfer_leadership(crate::common::id(3))
@@ -188,7 +181,7 @@ fn a_transfer_ends_the_lease_for_the_rest_of_the_term() {
     // Nothing comes of it, but `TimeoutNow` may still be under way.
     for round in 0..20 {
         let number = heartbeat(&mut node, 1100 + 100 * round);
-        node.answer(message(2, 1, 1, ack(number, PROMISE)));
+        node.answer(message(2, 1, 1, promised(number, PROMISE)));
         assert!(!reads_at(&mut node, 1101 + 100 * round));
     }
     assert_eq!(node.replica.transferring(), None);
@@ -216,7 +209,7 @@ fn bound() -> Node {
             read_sequence: 7,
         },
     ));
-    assert_eq!(sent_to(&sent, 1), [ack(7, PROMISE)]);
+    assert_eq!(sent_to(&sent, 1), [promised(7, PROMISE)]);
     node
 }
 

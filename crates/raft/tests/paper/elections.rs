@@ -3,7 +3,7 @@
 use raft::{Body, Config, Index, Role, Term};
 
 use crate::common::{
-    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, group, id, message,
+    ELECTION_TICKS, HEARTBEAT_TICKS, Node, ack, append, config, entries, group, id, message,
     request_vote, sent_to,
 };
 
@@ -30,15 +30,7 @@ fn if_a_candidate_or_leader_discovers_that_its_term_is_out_of_date_it_immediatel
     );
     node.win(&[2]);
     assert_eq!(node.replica.role(), Role::Leader);
-    node.answer(message(
-        2,
-        1,
-        9,
-        Body::HeartbeatAck {
-            read_sequence: 0,
-            promise_millis: 0,
-        },
-    ));
+    node.answer(message(2, 1, 9, ack(0)));
     assert_eq!(
         (node.replica.role(), node.replica.term()),
         (Role::Follower, Term(9))
@@ -50,18 +42,7 @@ fn if_a_server_receives_a_request_with_a_stale_term_number_it_rejects_the_reques
     let mut node = node(1);
     node.answer(message(2, 1, 4, heartbeat(0)));
     let answer = node.answer(message(3, 1, 3, append((0, 0), entries(1, &[3]), 1)));
-    assert_eq!(
-        answer,
-        [message(
-            1,
-            3,
-            4,
-            Body::HeartbeatAck {
-                read_sequence: 0,
-                promise_millis: 0
-            }
-        )]
-    );
+    assert_eq!(answer, [message(1, 3, 4, ack(0))]);
     assert_eq!(node.replica.last_index(), Index(0));
     let answer = node.answer(message(3, 1, 3, request_vote((9, 3))));
     assert_eq!(answer, [message(1, 3, 4, Body::Vote { granted: false })]);

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use raft::{Body, Index, Refusal, Role, Term};
 
-use crate::common::{ELECTION_TICKS, id, message, request_vote, sent_to};
+use crate::common::{ELECTION_TICKS, ack, id, matched, message, request_vote, sent_to};
 
-use super::{granted, heartbeat, matched, node, replicating, ticks};
+use super::{granted, heartbeat, node, replicating, ticks};
 
 #[test]
 fn the_prior_leader_stops_accepting_requests_and_sends_timeout_now_when_the_target_has_everything()
@@ -46,15 +46,7 @@ fn if_leadership_transfer_does_not_complete_after_about_an_election_timeout_the_
             Err(Refusal::Transferring)
         );
         ticks(&mut node, 1);
-        node.answer(message(
-            2,
-            1,
-            1,
-            Body::HeartbeatAck {
-                read_sequence: 0,
-                promise_millis: 0,
-            },
-        ));
+        node.answer(message(2, 1, 1, ack(0)));
     }
     assert_eq!(node.replica.transferring(), None);
     assert!(node.replica.propose(Bytes::from("y")).is_ok());
@@ -104,15 +96,7 @@ fn a_leader_steps_down_if_an_election_timeout_elapses_without_a_round_of_heartbe
     for _ in 0..3 {
         ticks(&mut node, ELECTION_TICKS - 1);
         assert_eq!(node.replica.role(), Role::Leader);
-        node.answer(message(
-            3,
-            1,
-            1,
-            Body::HeartbeatAck {
-                read_sequence: 0,
-                promise_millis: 0,
-            },
-        ));
+        node.answer(message(3, 1, 1, ack(0)));
     }
     ticks(&mut node, ELECTION_TICKS);
     assert_eq!(

@@ -10,7 +10,7 @@ mod snapshots;
 
 use raft::{AppendResult, Body, Index, Message, Term};
 
-use crate::common::{Node, config, entries, group, message, sent_to};
+use crate::common::{Node, config, entries, group, matched, message, sent_to};
 
 pub fn node(number: u64) -> Node {
     Node::new(config(number, group(3)))
@@ -27,13 +27,6 @@ pub fn ticks(node: &mut Node, count: u32) -> Vec<Message> {
         sent.extend(node.settle());
     }
     sent
-}
-
-pub fn matched(index: u64) -> Body {
-    Body::Appended {
-        result: AppendResult::Match(Index(index)),
-        read_sequence: 0,
-    }
 }
 
 pub fn rejected(rejected: u64, hint: (u64, u64)) -> Body {

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use raft::{Body, EntryKind, Index, ReadToken, Refusal, Role, Term};
 
-use crate::common::{ELECTION_TICKS, Node, config, entries, group, message, sent_to};
+use crate::common::{ELECTION_TICKS, Node, ack, config, entries, group, matched, message, sent_to};
 
-use super::{matched, node_with, replicating, ticks};
+use super::{node_with, replicating, ticks};
 
 #[test]
 fn a_leader_commits_a_blank_no_op_entry_at_the_start_of_its_term() {
@@ -34,15 +34,7 @@ fn the_leader_exchanges_heartbeats_with_a_majority_before_responding_to_read_onl
         [round],
         "one round for all three"
     );
-    node.replica.step(message(
-        3,
-        1,
-        1,
-        Body::HeartbeatAck {
-            read_sequence: 1,
-            promise_millis: 0,
-        },
-    ));
+    node.replica.step(message(3, 1, 1, ack(1)));
     let reads = node.drain().reads;
     assert_eq!(reads, [1, 2, 3].map(|read| (ReadToken(read), Index(1))));
 }
@@ -70,13 +62,7 @@ fn a_read_round_rides_on_an_append_and_its_echo_does_not_wait_for_the_disk() {
     ));
     follower.replica.step(message(1, 2, 1, append.clone()));
     let echo = follower.drain().send;
-    assert_eq!(
-        sent_to(&echo, 1),
-        [Body::HeartbeatAck {
-            read_sequence: 1,
-            promise_millis: 0
-        }]
-    );
+    assert_eq!(sent_to(&echo, 1), [ack(1)]);
 }
 
 #[test]

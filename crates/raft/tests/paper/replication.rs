@@ -4,10 +4,10 @@ use bytes::Bytes;
 use raft::{AppendResult, Body, Config, FollowerState, Index, Refusal, Term};
 
 use crate::common::{
-    HEARTBEAT_TICKS, Node, append, config, entries, entry, group, message, sent_to,
+    HEARTBEAT_TICKS, Node, ack, append, config, entries, entry, group, matched, message, sent_to,
 };
 
-use super::{appends, heartbeat, matched, node, node_with, reject, rejected, replicating, ticks};
+use super::{appends, heartbeat, node, node_with, reject, rejected, replicating, ticks};
 
 #[test]
 fn the_leader_appends_the_command_as_a_new_entry_and_sends_it_in_parallel_before_its_own_sync() {
@@ -185,15 +185,7 @@ fn the_leader_retries_appends_indefinitely() {
     let mut sent = Vec::new();
     for _ in 0..2 {
         sent.extend(ticks(&mut node, HEARTBEAT_TICKS));
-        sent.extend(node.answer(message(
-            2,
-            1,
-            1,
-            Body::HeartbeatAck {
-                read_sequence: 0,
-                promise_millis: 0,
-            },
-        )));
+        sent.extend(node.answer(message(2, 1, 1, ack(0))));
     }
     assert_eq!(appends(&sent, 2), [(2, vec![])], "did it arrive?");
     let sent = node.answer(message(2, 1, 1, rejected(2, (1, 1))));

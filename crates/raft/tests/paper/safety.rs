@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use raft::{Body, Broken, Index, ReadToken, Refusal, Term};
 
-use crate::common::{Node, append, entries, group, message, request_vote, sent_to};
+use crate::common::{Node, append, entries, group, matched, message, request_vote, sent_to};
 
-use super::{granted, heartbeat, matched, node, node_with, replicating};
+use super::{granted, heartbeat, node, node_with, replicating};
 
 #[test]
 fn the_voter_denies_its_vote_if_its_own_log_is_more_up_to_date_than_that_of_the_candidate() {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use raft::{Body, Config, Fetched, FollowerState, Index, Refusal, Role, Term};
 
 use crate::common::{
-    ELECTION_TICKS, HEARTBEAT_TICKS, Node, append, config, entries, entry, group, id, message,
+    ELECTION_TICKS, HEARTBEAT_TICKS, Node, ack, append, config, entries, entry, group, id, matched,
+    message,
 };
 
-use super::{appends, granted, heartbeat, matched, node, node_with, rejected, ticks};
+use super::{appends, granted, heartbeat, node, node_with, rejected, ticks};
 
 #[test]
 fn the_leader_sends_a_snapshot_when_it_has_discarded_the_next_entry_that_a_follower_needs() {
@@ -17,15 +18,7 @@ fn the_leader_sends_a_snapshot_when_it_has_discarded_the_next_entry_that_a_follo
     node.replica.step(message(3, 1, 2, rejected(6, (2, 1))));
     assert_eq!(node.drain().snapshots, [id(3)]);
     assert_eq!(node.replica.progress()[1].state, FollowerState::Snapshot);
-    node.replica.step(message(
-        3,
-        1,
-        2,
-        Body::HeartbeatAck {
-            read_sequence: 0,
-            promise_millis: 0,
-        },
-    ));
+    node.replica.step(message(3, 1, 2, ack(0)));
     assert_eq!(node.drain().snapshots, [], "it is asked for once");
     node.replica.snapshot_sent(id(3), Ok(Index(5)));
     assert_eq!(appends(&node.drain().send, 3), [(5, vec![6, 7])]);
@@ -40,15 +33,7 @@ fn a_snapshot_that_could_not_be_sent_is_tried_again_when_the_follower_is_heard()
     node.drain();
     node.replica.snapshot_sent(id(3), Err(()));
     assert_eq!(node.drain().snapshots, [], "not at once");
-    node.replica.step(message(
-        3,
-        1,
-        2,
-        Body::HeartbeatAck {
-            read_sequence: 0,
-            promise_millis: 0,
-        },
-    ));
+    node.replica.step(message(3, 1, 2, ack(0)));
     let mut asked = Vec::new();
     for _ in 0..HEARTBEAT_TICKS {
         node.replica.tick();
@@ -163,15 +148,7 @@ fn memory_keeps_what_an_active_follower_lacks_within_a_bound() {
     node.win(&[2]);
     let payload = Bytes::from(vec![0; 1 << 20]);
     for index in 1..=3 {
-        node.answer(message(
-            3,
-            1,
-            1,
-            Body::HeartbeatAck {
-                read_sequence: 0,
-                promise_millis: 0,
-            },
-        ));
+        node.answer(message(3, 1, 1, ack(0)));
         node.replica.propose(payload.clone()).unwrap();
         node.settle();
         node.answer(message(2, 1, 1, matched(index)));

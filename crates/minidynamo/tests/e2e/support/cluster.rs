@@ -225,6 +225,20 @@ impl Cluster {
         Direct::new(self.nodes[node].address())
     }
 
+    /// The node that leads the most shards now.
+    pub(crate) async fn busiest_leader(&self) -> usize {
+        // A single leader that goes home meanwhile may be missed.
+        eventually("somebody leads", Duration::from_secs(2), || async {
+            let mut most = (0, 0);
+            for node in 0..self.nodes.len() {
+                let leads = self.direct(node).describe().await.unwrap().leader_count;
+                most = most.max((leads, node));
+            }
+            (most.0 > 0).then_some(most.1).ok_or("nobody leads")
+        })
+        .await
+    }
+
     /// The ids of the data nodes that run, and their positions here.
     pub(crate) async fn node_ids(&self) -> HashMap<NodeId, usize> {
         let mut ids = HashMap::new();

@@ -12,6 +12,7 @@ use api::internal::{
 use api::{Error, v1};
 use bytes::Bytes;
 use model::ShardId;
+use tokio::task::JoinHandle;
 use tonic::Request;
 use tonic::transport::Channel;
 
@@ -23,6 +24,19 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(1);
 #[derive(Clone)]
 pub(crate) struct Direct {
     client: DataNodeClient<Channel>,
+}
+
+/// A question that is under way.
+pub(crate) struct Asked(JoinHandle<Result<Option<String>, Error>>);
+
+impl Asked {
+    /// It is answered with this value, or with an error that says to try again.
+    pub(crate) async fn assert_not_stale(self, value: &str) {
+        match self.0.await.unwrap() {
+            Ok(read) => assert_eq!(read.as_deref(), Some(value)),
+            Err(error) => assert!(error.reason.is_retryable(), "{error}"),
+        }
+    }
 }
 
 impl Direct {
@@ -104,6 +118,14 @@ impl Direct {
             ResultKind::Applied(applied) => Ok(applied.version),
             other => panic!("a put was answered with {other:?}"),
         }
+    }
+
+    /// Asks for a consistent read and goes on: a node that is paused finds the question when it wakes.
+    pub(crate) fn ask(&self, shard: ShardId, key: &'static str) -> Asked {
+        let direct = self.clone();
+        Asked(tokio::spawn(
+            async move { direct.get(shard, key, true).await },
+        ))
     }
 
     /// Reads from this very node if `consistent` is false.

@@ -1,8 +1,8 @@
 //! What was written last, by key: a cache in front of the tree.
 //!
-//! Applying a command begins with the old item, and what is written again is what was written a while ago. In the tree that
-//! is a search from level to level of a skip list, each step a cache line that is somewhere else; here it is one look. When a Put
-//! was profiled, the search was two fifths of what applying it cost, on each replica.
+//! Reading an item, and applying a command, begins with a search in the tree, from level to level of a skip list, each step a cache
+//! line that is somewhere else; here it is one look. Reads gain by that. A Put gains nothing: keeping its item costs what looking up the
+//! old one saves (`docs/performance.md`, "The small parts").
 //!
 //! It can't show anything that the tree does not hold, because only writes fill it:
 //!
