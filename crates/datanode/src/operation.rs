@@ -109,6 +109,16 @@ pub enum Question {
     Items(Vec<(Key, u64)>),
 }
 
+impl Question {
+    /// How many keys are looked up for it.
+    pub fn keys(&self) -> usize {
+        match self {
+            Self::Item(_) => 1,
+            Self::Items(keys) => keys.len(),
+        }
+    }
+}
+
 impl Operation {
     /// Whether sending it twice could have another effect than sending it once, had it no identity.
     pub fn is_write(&self) -> bool {

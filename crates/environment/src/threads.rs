@@ -41,6 +41,12 @@ pub trait Stage: Send + 'static {
 pub trait Threads: fmt::Debug + Send + Sync + 'static {
     /// Runs a stage from now on until it has ended.
     fn start(&self, stage: Box<dyn Stage>) -> io::Result<Box<dyn Running>>;
+
+    /// Whether they are threads of a machine, each of which may do what is another's to do. A simulation decides itself when
+    /// a stage does something and how long that takes.
+    fn are_real(&self) -> bool {
+        false
+    }
 }
 
 /// A stage that runs.
@@ -59,6 +65,10 @@ impl Threads for SystemThreads {
             .name(stage.name().to_owned())
             .spawn(move || while stage.step(Wait::ForWork) != Step::Ended {})?;
         Ok(Box::new(Thread(thread)))
+    }
+
+    fn are_real(&self) -> bool {
+        true
     }
 }
 

@@ -43,7 +43,7 @@ use crate::options::Options;
 use crate::peers::Peers;
 use crate::senders::Senders;
 use crate::service::Service;
-use crate::shell::{Outside, Parts, Shell, Workers, queues};
+use crate::shell::{Outside, Parts, Shell, Workers};
 use crate::snapshot::{Receiver, Sender};
 use crate::wire::PeerMessage;
 use crate::worker::{Input, SendSnapshot};
@@ -212,7 +212,7 @@ impl Opened {
         let runtime = tokio::runtime::Handle::current();
         let peers = Peers::new(node, incarnation, runtime, network.clone());
         let peers = Arc::new(peers);
-        let (workers, queues) = queues(&options.tuning);
+        let workers = Workers::new(&options.tuning);
         let (stop, stopping) = watch::channel(false);
         let snapshots = Sender::new(
             node,
@@ -239,8 +239,7 @@ impl Opened {
             hosted: hosted.clone(),
             probe: options.probe,
         };
-        let shell =
-            Shell::start(parts, workers.clone(), queues, &outside).map_err(StartError::Threads)?;
+        let shell = Shell::start(parts, workers.clone(), &outside).map_err(StartError::Threads)?;
         let shell = Arc::new(shell);
         let admission = Admission::new(options.tuning.max_operations, options.tuning.max_bytes);
         let quarantined = Arc::<Quarantine>::default();

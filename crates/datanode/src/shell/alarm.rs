@@ -12,10 +12,10 @@ pub(super) struct Guarded<S> {
 impl<S: Stage> Guarded<S> {
     /// `fail` gets the reason.
     pub(super) fn new(stage: S, fail: watch::Sender<Option<String>>) -> Self {
-        let name = stage.name().to_owned();
+        let alarm = Alarm::new(stage.name().to_owned(), fail);
         Self {
             stage,
-            _alarm: Alarm { name, fail },
+            _alarm: alarm,
         }
     }
 }
@@ -31,9 +31,16 @@ impl<S: Stage> Stage for Guarded<S> {
 }
 
 /// Whoever steps a stage that panics drops it while the panic goes on.
-struct Alarm {
+pub(super) struct Alarm {
     name: String,
     fail: watch::Sender<Option<String>>,
+}
+
+impl Alarm {
+    /// `fail` gets the reason.
+    pub(super) fn new(name: String, fail: watch::Sender<Option<String>>) -> Self {
+        Self { name, fail }
+    }
 }
 
 impl Drop for Alarm {

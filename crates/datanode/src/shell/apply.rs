@@ -1,41 +1,55 @@
-//! An applier and its queue.
+//! An applier and what it tells its worker.
 
-use std::sync::mpsc::Receiver;
-
-use environment::{Stage, Step, Wait};
+use std::time::Duration;
 
 use super::Workers;
-use super::queue::{Gathered, Next, gather, next};
+use super::combining::{Turned, Work};
 use crate::applier::Applier;
 use crate::worker::ApplyJob;
 
-/// The jobs of so many turns of the worker are done in one go, at the most.
-const GATHERED_TURNS: usize = 256;
+/// Whoever brings more keys than these to be read leaves them to the thread: each may wait for the disk, and heartbeats travel by
+/// the threads that bring them.
+const READS_AT_ONCE: usize = 32;
 
 /// See the [module](self).
 pub(super) struct Apply {
-    pub(super) name: String,
     /// Whose applier it is.
     pub(super) number: usize,
     pub(super) applier: Applier,
-    pub(super) queue: Receiver<Option<Vec<ApplyJob>>>,
     pub(super) workers: Workers,
 }
 
-impl Stage for Apply {
-    fn name(&self) -> &str {
-        &self.name
-    }
+impl Work for Apply {
+    /// Of one turn of the worker.
+    type Item = Vec<ApplyJob>;
+    const TURN: usize = 256;
 
-    fn step(&mut self, wait: Wait) -> Step {
-        let Gathered { work, ended } = match next(&self.queue, wait) {
-            Next::One(first) => gather(&self.queue, first, GATHERED_TURNS),
-            Next::Nothing => return Step::Idle,
-            Next::Closed => return Step::Ended,
-        };
-        for input in self.applier.run(work.into_iter().flatten()) {
+    fn turn(&mut self, jobs: Vec<Vec<ApplyJob>>) -> Turned {
+        if jobs.is_empty() {
+            return Turned::Idle;
+        }
+        for input in self.applier.run(jobs.into_iter().flatten()) {
             self.workers.send_to(self.number, input);
         }
-        if ended { Step::Ended } else { Step::Worked }
+        Turned::Worked
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        None
+    }
+
+    /// A few reads are not: those that are eventual are done by whoever brings them, too. Writing may wait for long.
+    fn is_for_thread(&mut self, jobs: &[Vec<ApplyJob>]) -> bool {
+        let mut keys = 0;
+        for job in jobs.iter().flatten() {
+            let ApplyJob::Reads { reads, .. } = job else {
+                return true;
+            };
+            keys += reads
+                .iter()
+                .map(|(question, _)| question.keys())
+                .sum::<usize>();
+        }
+        keys > READS_AT_ONCE
     }
 }

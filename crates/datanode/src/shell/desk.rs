@@ -1,30 +1,27 @@
-//! A worker with its inbox, its ticks, and the ways out of it.
+//! A worker with its ticks, and the ways out of it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use environment::{Clock, Stage, Step, Wait};
+use environment::Clock;
 use model::ShardId;
 use raft::{Fetch, Index};
 
+use super::combining::{Turned, Work};
 use super::log_write::LogWork;
-use super::queue::{Gathered, gather};
+use super::pressure::Pressure;
 use super::{Outside, Workers};
 use crate::hosted::Hosted;
 use crate::log_writer::LogJob;
 use crate::options::Probe;
 use crate::worker::{Input, LogWrite, Outputs, Worker};
 
-/// A turn takes at most so many inputs, so that what it brings forth does not wait too long.
-const TURN_INPUTS: usize = 4096;
-
 /// See the [module](self).
 pub(super) struct Desk {
-    pub(super) name: String,
     pub(super) number: usize,
     pub(super) worker: Worker,
-    pub(super) inbox: Receiver<Option<Input>>,
+    pub(super) pressure: Pressure,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tick_millis: u64,
     pub(super) next_tick_millis: u64,
@@ -37,67 +34,44 @@ pub(super) struct Desk {
     pub(super) outside: Arc<dyn Outside>,
 }
 
-impl Stage for Desk {
-    fn name(&self) -> &str {
-        &self.name
-    }
+impl Work for Desk {
+    type Item = Input;
+    const TURN: usize = 4096;
 
-    fn step(&mut self, wait: Wait) -> Step {
-        let Some(Gathered {
-            work: mut inputs,
-            ended,
-        }) = self.gather(wait)
-        else {
-            return Step::Ended;
-        };
+    fn turn(&mut self, mut inputs: Vec<Input>) -> Turned {
         let now = self.clock.now();
         if now.monotonic_millis >= self.next_tick_millis {
             inputs.push(Input::Tick);
+            self.pressure.ticked();
             // Ticks that were missed, by a pause for one, are not made up for.
             self.next_tick_millis = now.monotonic_millis + self.tick_millis;
         }
         if inputs.is_empty() {
-            return if ended { Step::Ended } else { Step::Idle };
+            return Turned::Idle;
         }
         let mut outputs = self.worker.turn(inputs, now);
         if let Some(probe) = &self.probe {
             probe.turned(&self.worker, &mut outputs);
         }
-        self.carry_out(outputs);
-        if ended { Step::Ended } else { Step::Worked }
+        self.carry_out(outputs)
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        let now = self.clock.now().monotonic_millis;
+        let left = self.next_tick_millis.saturating_sub(now);
+        Some(Duration::from_millis(left))
+    }
+
+    fn is_for_thread(&mut self, inputs: &[Input]) -> bool {
+        if inputs.iter().any(Input::brings_entries) {
+            self.pressure.entries_came(self.worker.waits_for_log());
+        }
+        self.pressure.is_on()
     }
 }
 
 impl Desk {
-    /// What has queued up; waits for it until the next tick at most. `None` if nobody can send any more.
-    fn gather(&self, wait: Wait) -> Option<Gathered<Input>> {
-        // The clock is read only where there is nothing to do at once.
-        let first = match self.inbox.try_recv() {
-            Err(TryRecvError::Empty) if wait == Wait::ForWork => {
-                let now = self.clock.now().monotonic_millis;
-                let left = Duration::from_millis(self.next_tick_millis.saturating_sub(now));
-                let first = self.inbox.recv_timeout(left);
-                // Whoever has woken this thread is often about to send more, and loses its core to it. On a free core this returns
-                // at once; on a busy one a turn gets more to do, and there are fewer of them.
-                std::thread::yield_now();
-                first.map_err(|error| match error {
-                    RecvTimeoutError::Timeout => TryRecvError::Empty,
-                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-                })
-            }
-            first => first,
-        };
-        match first {
-            Ok(first) => Some(gather(&self.inbox, first, TURN_INPUTS)),
-            Err(TryRecvError::Empty) => Some(Gathered {
-                work: Vec::new(),
-                ended: false,
-            }),
-            Err(TryRecvError::Disconnected) => None,
-        }
-    }
-
-    fn carry_out(&self, outputs: Outputs) {
+    fn carry_out(&self, outputs: Outputs) -> Turned {
         if let Some(write) = outputs.log {
             self.write(write);
         }
@@ -107,9 +81,9 @@ impl Desk {
         for to in outputs.signs {
             self.outside.send(to, Vec::new());
         }
-        if !outputs.apply.is_empty() {
-            let jobs = Some(outputs.apply);
-            let _ = self.workers.seats[self.number].applier.send(jobs);
+        let to_apply = !outputs.apply.is_empty();
+        if to_apply {
+            self.workers.seats[self.number].applier.leave(outputs.apply);
         }
         for fetch in outputs.fetch {
             let _ = self.fetches.send(fetch);
@@ -126,6 +100,15 @@ impl Desk {
         for (shard, detail) in outputs.stopped {
             crate::applier::show_stopped(&self.hosted, shard, &detail);
         }
+        if !to_apply {
+            return Turned::Worked;
+        }
+        if self.pressure.is_on() {
+            self.workers.seats[self.number].applier.hand_over();
+            return Turned::Worked;
+        }
+        let (workers, number) = (self.workers.clone(), self.number);
+        Turned::Then(Box::new(move || workers.seats[number].applier.attend()))
     }
 
     fn write(&self, write: LogWrite) {

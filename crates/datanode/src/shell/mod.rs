@@ -1,5 +1,6 @@
 //! The stages of a data node. Everything that decides is elsewhere; here it gets a queue, and whoever the environment
-//! has to step it: a thread each, or in a simulation the one thread that everything shares.
+//! has to step it: a thread each, or in a simulation the one thread that everything shares. Workers and appliers also run on the
+//! threads that bring them something (`combining`).
 //!
 //! ```text
 //!              ┌───────────────┐  log writes   ┌────────────┐
@@ -18,15 +19,19 @@
 //! | `log_write` | the log's writer, one for all workers |
 //! | `log_read` | reads what has left memory back from the log |
 //! | `store_sync` | makes the state store durable |
+//! | `combining` | of workers and appliers: work is done by whoever brings it, or by a thread of its own |
+//! | `pressure` | when it is better to let work gather |
 //! | `alarm`, `queue` | what all of them need |
 //!
 //! A failed log, or a stage that panics, ends the node: [`Shell::failed`] says why.
 
 mod alarm;
 mod apply;
+mod combining;
 mod desk;
 mod log_read;
 mod log_write;
+mod pressure;
 mod queue;
 mod store_sync;
 #[cfg(test)]
@@ -34,7 +39,7 @@ mod tests;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 
 use environment::{Environment, Running, Stage};
 use model::{NodeId, ShardId};
@@ -45,10 +50,12 @@ use tokio::sync::watch;
 
 use self::alarm::Guarded;
 use self::apply::Apply;
+use self::combining::Combining;
 use self::desk::Desk;
 use self::log_read::LogRead;
 pub use self::log_read::raft_entry;
 use self::log_write::{LogWork, LogWrite};
+use self::pressure::Pressure;
 use self::store_sync::StoreSync;
 use crate::applier::Applier;
 use crate::hosted::Hosted;
@@ -82,9 +89,10 @@ pub struct Workers {
     seats: Arc<[Seat]>,
 }
 
+#[derive(Default)]
 struct Seat {
-    inbox: Sender<Option<Input>>,
-    applier: Sender<Option<Vec<ApplyJob>>>,
+    worker: Arc<Combining<Desk>>,
+    applier: Arc<Combining<Apply>>,
 }
 
 /// In the order in which they end.
@@ -95,15 +103,23 @@ struct Stages {
 }
 
 impl Workers {
+    /// Places for so many. What is sent before the stages start waits for them.
+    pub fn new(tuning: &Tuning) -> Self {
+        let seats = (0..tuning.workers.max(1)).map(|_| Seat::default());
+        Self {
+            seats: seats.collect(),
+        }
+    }
+
     /// Gives an input to the worker of a shard. One that has ended ignores it.
     pub fn send(&self, shard: ShardId, input: Input) {
-        let _ = self.seats[self.seat_of(shard)].inbox.send(Some(input));
+        self.seats[self.seat_of(shard)].worker.bring(input);
     }
 
     /// Gives every worker an input of its own.
     pub fn send_all(&self, mut input: impl FnMut() -> Input) {
         for seat in self.seats.iter() {
-            let _ = seat.inbox.send(Some(input()));
+            seat.worker.bring(input());
         }
     }
 
@@ -122,15 +138,13 @@ impl Workers {
     /// Gives an input to a worker by its number.
     pub fn send_to(&self, seat: usize, input: Input) {
         if let Some(seat) = self.seats.get(seat) {
-            let _ = seat.inbox.send(Some(input));
+            seat.worker.bring(input);
         }
     }
 
     /// Gives a job to a shard's applier, ahead of whatever its worker sends later.
     pub fn apply(&self, shard: ShardId, job: ApplyJob) {
-        let _ = self.seats[self.seat_of(shard)]
-            .applier
-            .send(Some(vec![job]));
+        self.seats[self.seat_of(shard)].applier.bring(vec![job]);
     }
 }
 
@@ -152,40 +166,11 @@ pub struct Parts {
     pub probe: Option<Arc<dyn Probe>>,
 }
 
-/// Queues that are made before the stages, because what is outside needs them.
-pub struct Queues {
-    inboxes: Vec<Receiver<Option<Input>>>,
-    appliers: Vec<Receiver<Option<Vec<ApplyJob>>>>,
-}
-
-/// Makes the workers' queues.
-pub fn queues(tuning: &Tuning) -> (Workers, Queues) {
-    let mut seats = Vec::new();
-    let mut queues = Queues {
-        inboxes: Vec::new(),
-        appliers: Vec::new(),
-    };
-    for _ in 0..tuning.workers.max(1) {
-        let (inbox, inbox_queue) = channel();
-        let (applier, applier_queue) = channel();
-        seats.push(Seat { inbox, applier });
-        queues.inboxes.push(inbox_queue);
-        queues.appliers.push(applier_queue);
-    }
-    (
-        Workers {
-            seats: seats.into(),
-        },
-        queues,
-    )
-}
-
 impl Shell {
     /// Starts the stages.
     pub fn start(
         parts: Parts,
         workers: Workers,
-        queues: Queues,
         outside: &Arc<dyn Outside>,
     ) -> std::io::Result<Self> {
         let (log, log_queue) = channel();
@@ -206,31 +191,31 @@ impl Shell {
             writer: LogWriter::new(parts.log),
             queue: log_queue,
             workers: workers.clone(),
-            fail,
+            fail: fail.clone(),
         })?);
         running.others.push(starter.start(StoreSync {
             store: parts.store.clone(),
             queue: sync_queue,
             workers: workers.clone(),
         })?);
-        let Queues { inboxes, appliers } = queues;
-        for (number, (inbox, jobs)) in inboxes.into_iter().zip(appliers).enumerate() {
-            running.others.push(starter.start(Apply {
-                name: format!("apply-{number}"),
+        let at_once = parts.environment.threads.are_real();
+        for (number, seat) in workers.seats.iter().enumerate() {
+            let apply = Apply {
                 number,
                 applier: Applier::new(
                     parts.store.clone(),
                     parts.hosted.clone(),
                     parts.environment.clock.clone(),
                 ),
-                queue: jobs,
                 workers: workers.clone(),
-            })?);
+            };
+            let name = format!("apply-{number}");
+            let apply = seat.applier.start(name, apply, at_once, fail.clone());
+            running.others.push(starter.start(apply)?);
             let desk = Desk {
-                name: format!("shards-{number}"),
                 number,
+                pressure: Pressure::default(),
                 worker: Worker::new(parts.node, parts.tuning.clone()),
-                inbox,
                 clock: parts.environment.clock.clone(),
                 tick_millis: parts.tuning.tick_millis,
                 next_tick_millis: parts.environment.clock.now().monotonic_millis
@@ -243,6 +228,8 @@ impl Shell {
                 syncs: syncs.clone(),
                 outside: outside.clone(),
             };
+            let name = format!("shards-{number}");
+            let desk = seat.worker.start(name, desk, at_once, fail.clone());
             running.workers.push(starter.start(desk)?);
         }
         Ok(Self {
@@ -272,11 +259,11 @@ impl Shell {
     pub fn stop(&self) {
         let running = std::mem::take(&mut *self.running.lock());
         for seat in self.workers.seats.iter() {
-            let _ = seat.inbox.send(None);
+            seat.worker.end();
         }
         join(running.workers);
         for seat in self.workers.seats.iter() {
-            let _ = seat.applier.send(None);
+            seat.applier.end();
         }
         let _ = self.log.send(None);
         // With the workers, the queues of the reader and of the store's sync have ended.

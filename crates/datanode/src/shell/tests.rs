@@ -123,7 +123,7 @@ fn one_thread_steps_a_replica_to_leadership_and_stops_it() {
         let options = LogOptions::default();
         Log::open(Arc::new(disk.clone()), Path::new("/log"), options).unwrap()
     };
-    let (workers, queues) = queues(&tuning);
+    let workers = Workers::new(&tuning);
     let parts = Parts {
         node: OWN,
         tuning: tuning.clone(),
@@ -138,7 +138,7 @@ fn one_thread_steps_a_replica_to_leadership_and_stops_it() {
         probe: Some(watcher.clone()),
     };
     let outside: Arc<dyn Outside> = Arc::new(Nowhere);
-    let shell = Shell::start(parts, workers.clone(), queues, &outside).unwrap();
+    let shell = Shell::start(parts, workers.clone(), &outside).unwrap();
     let (shard, held, voters) = (SHARD, Held::default(), vec![OWN]);
     let config = raft_config(OWN, SHARD, &voters, &tuning);
     let replica = Box::new(Replica::new(config, Restored::default()).unwrap());

@@ -20,7 +20,7 @@ use crate::machine::{Command, CommandBatch, Machine};
 use crate::node::raft_config;
 use crate::operation::Request;
 use crate::options::Tuning;
-use crate::shell::{Outside, Parts, Shell, Workers, queues};
+use crate::shell::{Outside, Parts, Shell, Workers};
 use crate::wire::PeerMessage;
 use crate::worker::{ApplyJob, Held, Input, SendSnapshot};
 
@@ -60,7 +60,7 @@ impl Lab {
         let (dir, tuning) = (tempfile::tempdir().unwrap(), Tuning::default());
         let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
         let (log, _) = Log::open(Arc::new(RealDisk), dir.path(), LogOptions::default()).unwrap();
-        let (workers, queues) = queues(&tuning);
+        let workers = Workers::new(&tuning);
         let parts = Parts {
             node: OWN,
             tuning: tuning.clone(),
@@ -71,7 +71,7 @@ impl Lab {
             probe: None,
         };
         let outside: Arc<dyn Outside> = Arc::new(Nowhere);
-        let shell = Shell::start(parts, workers.clone(), queues, &outside).unwrap();
+        let shell = Shell::start(parts, workers.clone(), &outside).unwrap();
         add_replica(&workers, &store, &tuning);
         Self {
             receiver: Receiver::new(OWN, store.clone(), workers, Offload::Threads),

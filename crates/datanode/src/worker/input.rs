@@ -1,7 +1,7 @@
 //! Everything that can happen to a shard worker. This file is the whole inventory.
 
 use model::{NodeId, ShardId, TableId};
-use raft::{Fetch, Fetched, Index, Membership, Replica, Term};
+use raft::{Body, Fetch, Fetched, Index, Membership, Replica, Term};
 
 use crate::operation::Request;
 use crate::wire::PeerMessage;
@@ -176,4 +176,20 @@ pub struct Applied {
     pub checkpoints: Vec<(u64, u128)>,
     /// Something other than a checkpoint was applied.
     pub changed: bool,
+}
+
+impl Input {
+    /// Whether something for the log comes of it, as a rule.
+    pub fn brings_entries(&self) -> bool {
+        match self {
+            Self::Requests(requests) => requests.iter().any(|one| one.operation.is_write()),
+            Self::Frame { messages, .. } => messages.iter().any(|(_, message)| {
+                let PeerMessage::Raft(message) = message else {
+                    return false;
+                };
+                matches!(&message.body, Body::Append { entries, .. } if !entries.is_empty())
+            }),
+            _ => false,
+        }
+    }
 }

@@ -107,6 +107,11 @@ impl Worker {
         self.node
     }
 
+    /// Whether something that it has given to the log is not known to be durable yet.
+    pub fn waits_for_log(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
     /// Takes in what has happened and says what is to be done about it.
     pub fn turn(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Outputs {
         let mut turn = Turn {

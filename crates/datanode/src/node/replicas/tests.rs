@@ -10,7 +10,7 @@ use super::*;
 use crate::hosted::Hosted;
 use crate::node::plan::{Wanted, plan};
 use crate::operation::Request;
-use crate::shell::{Outside, Parts, queues};
+use crate::shell::{Outside, Parts, Workers};
 use crate::worker::SendSnapshot;
 
 const OWN: NodeId = NodeId(1);
@@ -29,7 +29,7 @@ fn replicas(store: &MemoryStore) -> Replicas {
     let environment = Environment::default();
     let disk = Arc::new(SimDisk::new());
     let (log, _) = Log::open(disk, Path::new("/log"), LogOptions::default()).unwrap();
-    let (workers, queues) = queues(&tuning);
+    let workers = Workers::new(&tuning);
     let (clock, offload) = (environment.clock.clone(), environment.offload);
     let store: Arc<dyn StateStore> = Arc::new(store.clone());
     let parts = Parts {
@@ -42,7 +42,7 @@ fn replicas(store: &MemoryStore) -> Replicas {
         probe: None,
     };
     let outside: Arc<dyn Outside> = Arc::new(Nowhere);
-    let shell = Shell::start(parts, workers.clone(), queues, &outside).unwrap();
+    let shell = Shell::start(parts, workers.clone(), &outside).unwrap();
     let hands = Hands {
         node: OWN,
         tuning,
