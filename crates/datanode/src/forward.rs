@@ -68,8 +68,8 @@ impl Forwarder {
             Ok(outcome) => {
                 runtime.spawn(async move {
                     let (leader, answer) = match timeout_at(deadline, outcome).await {
-                        Ok(Ok(outcome)) => answer(to, write, outcome),
-                        Ok(Err(_)) | Err(_) => answer(to, write, Outcome::Lost),
+                        Ok(outcome) => answer(to, write, outcome),
+                        Err(_) => answer(to, write, Outcome::Lost),
                     };
                     reply.answer(leader, answer);
                 });
