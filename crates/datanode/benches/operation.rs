@@ -83,6 +83,7 @@ fn frame(operations: usize, make: fn(u64) -> Operation) -> internal::OperationBa
     });
     internal::OperationBatch {
         operations: operations.collect(),
+        cancelled: Vec::new(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::hosted::{Checkpoint, Hosted, read_answer, transact_read_answer};
 use crate::machine::{self, Machine, Outcome};
 use crate::operation::{Answer, Question, Reply};
 use crate::wire;
-use crate::worker::{Answer as Then, Applied, ApplyJob, Input, not_hosted, stopped};
+use crate::worker::{Answer as Then, Applied, ApplyJob, Input, cancelled, not_hosted, stopped};
 
 /// See the [module](self).
 pub struct Applier {
@@ -203,6 +203,7 @@ impl Applier {
                     Some(detail) => stopped(detail),
                     None => not_hosted(),
                 }),
+                Some(_) if reply.is_cancelled() => Answer::Failed(cancelled()),
                 Some((_, reader)) if reader.sealed() => Answer::Failed(being_deleted()),
                 Some(_) if reply.is_crowded() => {
                     Answer::Failed(overloaded("too many answers wait to be fetched"))

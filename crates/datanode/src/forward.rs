@@ -1,7 +1,8 @@
 //! Handing operations on to the node that leads their shard.
 //!
 //! An operation is handed on once: it says so, and whoever gets it then serves or refuses it. What can't be handed on
-//! was certainly not applied; what was sent and got no answer may have been.
+//! was certainly not applied; what was sent and got no answer may have been. If its caller goes away meanwhile, the leader is
+//! told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,10 +68,13 @@ impl Forwarder {
             Err(refused) => reply.fail(Some(to), not_sent(refused)),
             Ok(outcome) => {
                 runtime.spawn(async move {
-                    let (leader, answer) = match timeout_at(deadline, outcome).await {
-                        Ok(Ok(outcome)) => answer(to, write, outcome),
-                        Ok(Err(_)) | Err(_) => answer(to, write, Outcome::Lost),
+                    // Whatever ends this, `outcome` is dropped with it, and the leader told.
+                    let outcome = tokio::select! {
+                        biased;
+                        outcome = timeout_at(deadline, outcome) => outcome.unwrap_or(Outcome::Lost),
+                        () = reply.cancelled() => Outcome::Lost,
                     };
+                    let (leader, answer) = answer(to, write, outcome);
                     reply.answer(leader, answer);
                 });
             }
@@ -115,10 +119,86 @@ fn not_sent(refused: NotSent) -> Error {
 mod tests {
     use api::Reason;
     use bytes::Bytes;
+    use futures::future::BoxFuture;
+    use links::testing::{FakeNode, Fault};
     use links::{Content, ReadItem};
-    use model::{Objection, Timestamp, TransactionState};
+    use model::{Key, Objection, ShardId, TableId, Timestamp, TransactionState};
+    use tokio::sync::{Notify, mpsc};
 
     use super::*;
+    use crate::operation::{Operation, Reply, ReplySink};
+
+    /// Somebody who may go away.
+    struct Caller {
+        gone: Notify,
+        answers: mpsc::UnboundedSender<Answer>,
+    }
+
+    impl ReplySink for Caller {
+        fn answer(&self, _: u64, _: Option<NodeId>, answer: Answer) {
+            let _ = self.answers.send(answer);
+        }
+
+        fn cancelled(&self, _: u64) -> BoxFuture<'_, ()> {
+            Box::pin(self.gone.notified())
+        }
+    }
+
+    fn delete(reply: Reply, deadline_millis: u64) -> Request {
+        Request {
+            shard: ShardId {
+                table: TableId(1),
+                index: 0,
+            },
+            operation: Operation::Delete {
+                key: Key::new(Bytes::from_static(b"k")).unwrap(),
+                request: model::RequestId {
+                    issued_millis: 1,
+                    client: 1,
+                    sequence: 1,
+                },
+                condition: model::Condition::Always,
+            },
+            deadline_millis,
+            forwarded: false,
+            reply,
+        }
+    }
+
+    async fn until(holds: impl Fn() -> bool) {
+        let holds = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout_at(Instant::now() + Duration::from_secs(10), holds)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_leader_hears_that_the_caller_of_what_was_handed_on_has_gone() {
+        let leader = FakeNode::start(NodeId(1), &Arc::default());
+        leader.set_fault(Fault::Silent);
+        let clock = Arc::new(environment::SystemClock::default());
+        let forwarder = Forwarder::new(clock.clone(), Arc::new(environment::Tcp));
+        forwarder.set_members(&BTreeMap::from([(leader.id, leader.address.to_string())]));
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        let gone = Notify::new();
+        let caller = Arc::new(Caller { gone, answers });
+        let reply = Reply::new(caller.clone(), 1, true, None);
+        let deadline = clock.now().monotonic_millis + 60_000;
+        forwarder.forward(&Handle::current(), leader.id, delete(reply, deadline));
+        until(|| leader.operations() == 1).await;
+        assert_eq!(leader.cancelled(), 0);
+        caller.gone.notify_one();
+        until(|| leader.cancelled() == 1).await;
+        let answer = answered.recv().await;
+        assert!(
+            matches!(&answer, Some(Answer::Failed(error)) if error.reason == Reason::OutcomeUnknown),
+            "it may be applied there: {answer:?}"
+        );
+    }
 
     #[test]
     fn an_answer_that_is_handed_back_is_the_answer_that_was_given() {

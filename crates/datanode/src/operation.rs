@@ -4,12 +4,16 @@
 //! with it wherever it goes: into the worker, into a Raft entry, through the applier. Whoever has the result
 //! answers. A reply that is dropped without an answer says `OUTCOME_UNKNOWN`, so that nobody waits for
 //! something that was lost.
+//!
+//! A caller that has gone is no reason not to answer, only one not to begin: [`Reply::is_cancelled`] is asked wherever an
+//! operation may have waited and nothing was done for it yet.
 
 use std::fmt;
 use std::sync::Arc;
 
 use api::{Error, Reason, internal};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use links::ReadItem;
 use model::{
     Condition, Key, NodeId, Objection, Participant, RequestId, ShardId, Timestamp, TransactionId,
@@ -191,6 +195,16 @@ pub trait ReplySink: Send + Sync {
     fn is_full(&self) -> bool {
         false
     }
+
+    /// Whether nobody waits for the answer any more. It is given all the same.
+    fn is_cancelled(&self, _correlation: u64) -> bool {
+        false
+    }
+
+    /// Resolves once it is so.
+    fn cancelled(&self, _correlation: u64) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// The obligation to answer one operation.
@@ -221,6 +235,20 @@ impl Reply {
     /// Whether whoever asked has much to fetch before this answer.
     pub fn is_crowded(&self) -> bool {
         self.sink.as_ref().is_some_and(|sink| sink.is_full())
+    }
+
+    /// Whether nobody waits for the answer any more, as far as is known. What was not begun by then need not be.
+    pub fn is_cancelled(&self) -> bool {
+        let sink = self.sink.as_ref();
+        sink.is_some_and(|sink| sink.is_cancelled(self.correlation))
+    }
+
+    /// Resolves once it is so. Never, mostly.
+    pub async fn cancelled(&self) {
+        match &self.sink {
+            Some(sink) => sink.cancelled(self.correlation).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Meets the obligation.
@@ -476,13 +504,20 @@ pub(crate) mod tests {
     use super::*;
     use parking_lot::Mutex;
 
-    /// Collects answers for a test to look at.
+    /// Collects answers for a test to look at. The numbers beside them are those that nobody waits for.
     #[derive(Default)]
-    pub(crate) struct Collected(pub(crate) Mutex<Vec<(u64, Answer)>>);
+    pub(crate) struct Collected(
+        pub(crate) Mutex<Vec<(u64, Answer)>>,
+        pub(crate) Mutex<Vec<u64>>,
+    );
 
     impl ReplySink for Collected {
         fn answer(&self, correlation: u64, _: Option<NodeId>, answer: Answer) {
             self.0.lock().push((correlation, answer));
+        }
+
+        fn is_cancelled(&self, correlation: u64) -> bool {
+            self.1.lock().contains(&correlation)
         }
     }
 

@@ -12,6 +12,7 @@ use api::internal::{Absent, Get, Operation, OperationBatch, OperationResult, Res
 use api::internal::{operation, operation_result};
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use futures::FutureExt as _;
 use links::Outcome;
 use links::measured::Connected;
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ fn submit_frame_complete(bencher: Bencher<'_, '_>, operations: u64) {
         let frame = lane.frame().unwrap();
         lane.complete(answers(&frame));
         for outcome in &mut outcomes {
-            assert!(matches!(outcome.try_recv(), Ok(Outcome::Answer(_))));
+            assert!(matches!(outcome.now_or_never(), Some(Outcome::Answer(_))));
         }
         outcomes
     });

@@ -8,14 +8,19 @@
 //! | in flight: a frame with it was handed to the transport | [`Outcome::Lost`] |
 //! | answered | – |
 //!
+//! A caller that has gone is noticed by the drop of its [`Waiting`]. What is queued is then never sent. Of what is in
+//! flight the node is told with the next frame, be it one of nothing else, so that it need not begin what it has not
+//! begun. The operation stays in flight, and takes its room, until the node answers or the connection ends: the bounds
+//! are on what the node works at. It answers a cancelled operation like any other.
+//!
 //! There is no timer for batches. The transport asks for the next frame when it can send one, and gets
 //! everything that has gathered since it last asked, up to a bound on bytes. An idle connection so sends
 //! each operation at once, a busy one sends large frames.
 //!
 //! Correlation ids count up over the life of the lane, so an answer on a new connection can't be taken for
-//! that of an operation sent on an old one.
+//! that of an operation sent on an old one. An operation has its id from the moment it is taken in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -24,11 +29,11 @@ use api::internal::{Operation, OperationBatch, ResultBatch, TransactionItem, ope
 use bytes::Bytes;
 use futures::Stream;
 use model::limits::{self, MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::{Answer, NotSent, Outcome};
+use crate::{Answer, NotSent, Outcome, Waiting};
 
 /// Room for an operation's frame, besides key and value.
 const OPERATION_FRAME_BYTES: usize = 64;
@@ -65,6 +70,8 @@ struct State {
     next_correlation: u64,
     queued: VecDeque<Queued>,
     in_flight: HashMap<u64, InFlight>,
+    /// Those in flight that nobody waits for any more, and whose node was not told so yet.
+    cancelled: BTreeSet<u64>,
     /// Of queued and in flight together.
     bytes: usize,
     /// Since when the node owes answers and has given none.
@@ -97,13 +104,12 @@ impl Lane {
         }
     }
 
-    /// Takes an operation in, or refuses it at once. The receiver gets its outcome; if it is dropped before
-    /// the operation was sent, the operation never is.
+    /// Takes an operation in, or refuses it at once.
     pub(crate) fn submit(
-        &self,
-        operation: Operation,
+        self: &Arc<Self>,
+        mut operation: Operation,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+    ) -> Result<Waiting, NotSent> {
         let bytes = operation_bytes(&operation);
         let mut state = self.state.lock();
         if !state.open {
@@ -114,6 +120,9 @@ impl Lane {
             return Err(NotSent::Overloaded);
         }
         let (reply, outcome) = oneshot::channel();
+        state.next_correlation += 1;
+        let correlation = state.next_correlation;
+        operation.correlation = correlation;
         state.bytes += bytes;
         state.queued.push_back(Queued {
             operation,
@@ -121,13 +130,17 @@ impl Lane {
             bytes,
             reply,
         });
-        let waker = state.waker.take();
-        drop(state);
-        // Without one the transport is busy and asks by itself, or there is no connection yet.
-        if let Some(waker) = waker {
-            waker.wake();
+        wake(state);
+        Ok(Waiting::new(outcome, correlation, Arc::clone(self)))
+    }
+
+    /// Nobody waits for an operation any more: its reply is closed. The node is told if it may have it.
+    pub(crate) fn cancel(&self, correlation: u64) {
+        let mut state = self.state.lock();
+        if state.in_flight.contains_key(&correlation) {
+            state.cancelled.insert(correlation);
+            wake(state);
         }
-        Ok(outcome)
     }
 
     /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
@@ -162,6 +175,7 @@ impl Lane {
             }
             if let Some(entry) = state.in_flight.remove(&correlation) {
                 state.bytes -= entry.bytes;
+                state.cancelled.remove(&correlation);
                 done.push((entry.reply, result));
             }
         }
@@ -183,11 +197,8 @@ impl Lane {
         state.silent_since = None;
         let queued = std::mem::take(&mut state.queued);
         let in_flight = std::mem::take(&mut state.in_flight);
-        let waker = state.waker.take();
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        state.cancelled.clear();
+        wake(state);
         for entry in queued {
             let _ = entry.reply.send(Outcome::NotSent(NotSent::Unreachable));
         }
@@ -197,6 +208,15 @@ impl Lane {
         for (_, entry) in in_flight {
             let _ = entry.reply.send(Outcome::Lost);
         }
+    }
+}
+
+/// Has the transport ask for the next frame. Without a waker it is busy and asks by itself, or there is no connection.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -220,28 +240,31 @@ impl Stream for Outgoing {
         if state.generation != self.generation {
             return Poll::Ready(None);
         }
-        let operations = state.next_frame(now, &mut late);
-        if operations.is_empty() {
+        let batch = state.next_frame(now, &mut late);
+        let idle = batch.operations.is_empty() && batch.cancelled.is_empty();
+        if idle {
             state.waker = Some(context.waker().clone());
         }
         drop(state);
         for reply in late {
             let _ = reply.send(Outcome::NotSent(NotSent::TooLate));
         }
-        if operations.is_empty() {
+        if idle {
             return Poll::Pending;
         }
-        Poll::Ready(Some(OperationBatch { operations }))
+        Poll::Ready(Some(batch))
     }
 }
 
 impl State {
-    /// Moves what fits into one frame from the queue to the operations in flight.
+    /// Moves what fits into one frame from the queue to the operations in flight, and adds all cancellations: there
+    /// are never more of them than operations in flight.
     fn next_frame(
         &mut self,
         now: Instant,
         late: &mut Vec<oneshot::Sender<Outcome>>,
-    ) -> Vec<Operation> {
+    ) -> OperationBatch {
+        let cancelled = std::mem::take(&mut self.cancelled).into_iter().collect();
         let mut operations = Vec::new();
         let mut frame_bytes = 0;
         while let Some(next) = self.queued.front() {
@@ -263,19 +286,20 @@ impl State {
                 late.push(next.reply);
                 continue;
             }
-            self.next_correlation += 1;
-            next.operation.correlation = self.next_correlation;
             next.operation.timeout_millis = u32::try_from(left).unwrap_or(u32::MAX);
             frame_bytes += next.bytes;
             let entry = InFlight {
                 bytes: next.bytes,
                 reply: next.reply,
             };
-            self.in_flight.insert(self.next_correlation, entry);
+            self.in_flight.insert(next.operation.correlation, entry);
             self.silent_since.get_or_insert(now);
             operations.push(next.operation);
         }
-        operations
+        OperationBatch {
+            operations,
+            cancelled,
+        }
     }
 }
 

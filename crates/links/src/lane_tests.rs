@@ -26,16 +26,27 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-fn submit(lane: &Lane) -> oneshot::Receiver<Outcome> {
+fn submit(lane: &Arc<Lane>) -> Waiting {
     lane.submit(get(1), soon()).unwrap()
 }
 
+/// The operations of the next frame, and its cancellations, if there is one.
+fn batch(outgoing: &mut Outgoing) -> Option<(Vec<u64>, Vec<u64>)> {
+    let batch = outgoing.next().now_or_never()?;
+    let batch = batch.expect("the connection has ended");
+    let operations = batch.operations.iter().map(|o| o.correlation);
+    Some((operations.collect(), batch.cancelled))
+}
+
+/// The operations of the next frame, which cancels nothing.
 fn frame(outgoing: &mut Outgoing) -> Vec<u64> {
-    match outgoing.next().now_or_never() {
-        Some(Some(batch)) => batch.operations.iter().map(|o| o.correlation).collect(),
-        Some(None) => panic!("the connection has ended"),
-        None => Vec::new(),
-    }
+    let (operations, cancelled) = batch(outgoing).unwrap_or_default();
+    assert_eq!(cancelled, []);
+    operations
+}
+
+fn full(lane: &Arc<Lane>) -> bool {
+    lane.submit(get(1), soon()).map(drop) == Err(NotSent::Overloaded)
 }
 
 fn absent(correlations: impl IntoIterator<Item = u64>) -> ResultBatch {
@@ -88,7 +99,7 @@ async fn answers_in_any_order_find_their_operations_and_doubled_ones_nobody() {
     lane.complete(absent([3, 1, 1, 99]));
     let answered: Vec<_> = outcomes
         .into_iter()
-        .map(|outcome| matches!(outcome.now_or_never(), Some(Ok(Outcome::Answer(_)))))
+        .map(|outcome| matches!(outcome.now_or_never(), Some(Outcome::Answer(_))))
         .collect();
     assert_eq!(answered, [true, false, true]);
 }
@@ -101,8 +112,8 @@ async fn the_end_of_a_connection_tells_what_was_sent_from_what_was_not() {
     assert_eq!(frame(&mut outgoing), [1]);
     let queued = submit(&lane);
     lane.close();
-    assert_eq!(sent.await, Ok(Outcome::Lost));
-    assert_eq!(queued.await, Ok(Outcome::NotSent(NotSent::Unreachable)));
+    assert_eq!(sent.await, Outcome::Lost);
+    assert_eq!(queued.await, Outcome::NotSent(NotSent::Unreachable));
     assert_eq!(outgoing.next().await, None);
     let refused = lane.submit(get(1), soon()).map(drop);
     assert_eq!(refused, Err(NotSent::Unreachable));
@@ -118,7 +129,7 @@ async fn an_old_connection_takes_nothing_that_is_meant_for_the_new_one() {
     assert_eq!(old.next().now_or_never(), Some(None));
     assert_eq!(frame(&mut new), [1]);
     lane.complete(absent([1]));
-    assert!(matches!(outcome.await, Ok(Outcome::Answer(_))));
+    assert!(matches!(outcome.await, Outcome::Answer(_)));
 }
 
 #[tokio::test]
@@ -128,10 +139,10 @@ async fn a_caller_that_has_gone_and_one_whose_time_is_up_are_not_sent() {
     drop(submit(&lane));
     let overdue = lane.submit(get(1), Instant::now()).unwrap();
     assert!(frame(&mut outgoing).is_empty());
-    assert_eq!(overdue.await, Ok(Outcome::NotSent(NotSent::TooLate)));
+    assert_eq!(overdue.await, Outcome::NotSent(NotSent::TooLate));
     // Nothing of them is left: the lane has all its room.
     for _ in 0..SMALL.operations {
-        submit(&lane);
+        drop(submit(&lane));
     }
 }
 
@@ -170,6 +181,88 @@ async fn a_node_that_owes_answers_for_long_is_suspect_until_it_gives_one() {
     assert!(suspect_in(1));
     lane.complete(absent([2]));
     assert!(!suspect_in(10), "it owes nothing");
+}
+
+#[tokio::test]
+async fn the_node_is_told_who_has_gone_together_with_what_comes_next() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let mut waiting: Vec<_> = (0..3).map(|_| submit(&lane)).collect();
+    assert_eq!(frame(&mut outgoing), [1, 2, 3]);
+    drop(waiting.remove(2));
+    drop(waiting.remove(0));
+    let _next = submit(&lane);
+    assert_eq!(batch(&mut outgoing), Some((vec![4], vec![1, 3])));
+    assert_eq!(batch(&mut outgoing), None, "each is told once");
+}
+
+#[tokio::test]
+async fn a_transport_that_is_idle_is_woken_for_a_cancellation_alone() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let waiting = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [1]);
+    let next = outgoing.next();
+    tokio::pin!(next);
+    assert_eq!(next.as_mut().now_or_never(), None);
+    let (told, ()) = tokio::join!(next, async { drop(waiting) });
+    let told = told.unwrap();
+    assert_eq!((told.operations, told.cancelled), (Vec::new(), vec![1]));
+}
+
+#[tokio::test]
+async fn what_is_cancelled_takes_its_room_until_the_node_answers() {
+    let lane = lane(Bounds {
+        operations: 1,
+        bytes: 1000,
+    });
+    let mut outgoing = lane.outgoing();
+    let waiting = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [1]);
+    drop(waiting);
+    assert!(full(&lane));
+    assert_eq!(batch(&mut outgoing), Some((vec![], vec![1])));
+    assert!(full(&lane));
+    assert!(lane.is_suspect(soon(), Duration::from_secs(1)), "it owes");
+    lane.complete(absent([1]));
+    assert!(!full(&lane));
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_was_answered() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let waiting: [_; 3] = std::array::from_fn(|_| submit(&lane));
+    assert_eq!(frame(&mut outgoing), [1, 2, 3]);
+    let [looked_at, not_looked_at, gone_before] = waiting;
+    drop(gone_before);
+    lane.complete(absent([1, 2, 3]));
+    assert!(matches!(looked_at.await, Outcome::Answer(_)));
+    drop(not_looked_at);
+    assert_eq!(batch(&mut outgoing), None);
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_was_never_sent() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    drop(submit(&lane));
+    let _kept = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [2]);
+    assert_eq!(batch(&mut outgoing), None);
+}
+
+#[tokio::test]
+async fn a_new_connection_is_told_nothing_of_what_an_old_one_had() {
+    let lane = lane(SMALL);
+    let mut old = lane.outgoing();
+    let (before, after) = (submit(&lane), submit(&lane));
+    assert_eq!(frame(&mut old), [1, 2]);
+    drop(before);
+    lane.close();
+    let mut new = lane.outgoing();
+    drop(after);
+    assert_eq!(batch(&mut new), None);
 }
 
 #[cfg(feature = "mutants")]

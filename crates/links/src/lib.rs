@@ -15,8 +15,10 @@
 //!
 //! # Caveats
 //!
-//! * An operation that nobody waits for any more stays in flight until its answer comes or the connection
-//!   ends; the data node drops it at its deadline.
+//! * An operation that nobody waits for any more, because its [`Waiting`] was dropped, is cancelled: never sent if it was
+//!   not yet, else the data node is told, and lets it be unless it has begun it. A write that was proposed can't be called
+//!   back. The operation stays in flight until its answer comes or the connection ends.
+//! * A data node of an earlier version pays no attention, and drops it at its deadline.
 //! * A node that can't be reached is tried again in the background, with back-off; meanwhile operations for
 //!   it are refused at once, so that another replica gets them.
 
@@ -34,8 +36,10 @@ mod outcome;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timing;
+mod waiting;
 
 pub use connect::{Client, channel, client_of, connect};
 pub use nodes::Nodes;
 pub use outcome::{Answer, Content, NotSent, Outcome, ReadItem, Success};
 pub use timing::Timing;
+pub use waiting::Waiting;

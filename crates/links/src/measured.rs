@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use api::internal::{Operation, OperationBatch, ResultBatch};
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::lane::{Bounds, Lane, Outgoing};
-use crate::{NotSent, Outcome};
+use crate::{NotSent, Waiting};
 
 /// The lane of a node, and what would be the transport.
 pub struct Connected {
@@ -26,11 +25,7 @@ impl Connected {
     }
 
     /// As a caller does it.
-    pub fn submit(
-        &self,
-        operation: Operation,
-        deadline: Instant,
-    ) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+    pub fn submit(&self, operation: Operation, deadline: Instant) -> Result<Waiting, NotSent> {
         self.lane.submit(operation, deadline)
     }
 

@@ -10,12 +10,11 @@ use arc_swap::ArcSwap;
 use environment::Network;
 use model::NodeId;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tonic::Status;
 
 use crate::link::Link;
-use crate::{Client, NotSent, Outcome, Timing};
+use crate::{Client, NotSent, Timing, Waiting};
 
 /// The links to all members, by node.
 #[derive(Debug)]
@@ -62,14 +61,13 @@ impl Nodes {
         self.links.store(Arc::new(links));
     }
 
-    /// Gives an operation to a node. The receiver gets its outcome; a receiver that is closed without one
-    /// means [`Outcome::Lost`].
+    /// Gives an operation to a node.
     pub fn submit(
         &self,
         node: NodeId,
         operation: Operation,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+    ) -> Result<Waiting, NotSent> {
         match self.links.load().get(&node) {
             Some(link) => link.lane.submit(operation, deadline),
             None => Err(NotSent::Unreachable),

@@ -232,6 +232,7 @@ struct Service {
     world: Arc<World>,
     fault: Arc<Mutex<Fault>>,
     operations: Arc<Mutex<u64>>,
+    cancelled: Arc<Mutex<u64>>,
 }
 
 impl FakeNode {
@@ -241,6 +242,7 @@ impl FakeNode {
             world: Arc::clone(world),
             fault: Arc::new(Mutex::new(Fault::None)),
             operations: Arc::default(),
+            cancelled: Arc::default(),
         };
         let mut node = Self {
             id,
@@ -259,6 +261,11 @@ impl FakeNode {
     /// Operations received since the start.
     pub fn operations(&self) -> u64 {
         *self.service.operations.lock()
+    }
+
+    /// Operations that were cancelled since the start.
+    pub fn cancelled(&self) -> u64 {
+        *self.service.cancelled.lock()
     }
 
     /// As a SIGKILL: every connection is gone.
@@ -357,6 +364,7 @@ impl internal::data_node_server::DataNode for Service {
         let mut batches = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(batch)) = batches.message().await {
+                *service.cancelled.lock() += batch.cancelled.len() as u64;
                 let mut results = Vec::new();
                 // The last comes first: nobody may rely on the order.
                 for operation in batch.operations.iter().rev() {

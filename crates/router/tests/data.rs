@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use api::{Reason, v1};
-use links::testing::Fault;
+use links::testing::{FakeNode, Fault};
 use model::NodeId;
 use support::cluster::{Client, Cluster};
 use support::flaky::Flaky;
@@ -234,6 +234,35 @@ async fn a_write_that_nobody_answers_is_unknown_at_its_deadline_and_a_read_is_no
     assert_eq!(unknown.metadata["table"], "people");
     assert_eq!(reason(get), Reason::NoQuorum);
     assert_eq!(reason(eventual), Reason::NoQuorum);
+}
+
+#[tokio::test]
+async fn a_call_that_its_client_drops_is_cancelled_wherever_it_was_sent() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.router().await;
+    client.create("people", 1).await.unwrap();
+    client.put("people", "k", "before").await.unwrap();
+    for node in &cluster.nodes {
+        node.set_fault(Fault::Silent);
+    }
+    let sum = |of: fn(&FakeNode) -> u64| cluster.nodes.iter().map(of).sum::<u64>();
+    let (sent, cancelled) = (sum(FakeNode::operations), sum(FakeNode::cancelled));
+    {
+        // Its deadline is later than anything here is waited for.
+        let call = client.put("people", "k", "after");
+        let asked = support::eventually("two nodes are asked", async || {
+            sum(FakeNode::operations) >= sent + 2
+        });
+        tokio::select! {
+            answer = call => panic!("{answer:?}"),
+            () = asked => {}
+        }
+    }
+    support::eventually("the nodes hear of it", async || {
+        sum(FakeNode::cancelled) - cancelled >= 2
+    })
+    .await;
+    assert_eq!(cluster.world.applications(), 1);
 }
 
 #[tokio::test]

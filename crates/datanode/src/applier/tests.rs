@@ -11,6 +11,7 @@ use storage::state::MemoryStore;
 use super::*;
 use crate::machine::{Command, CommandBatch};
 use crate::operation::ReplySink;
+use crate::operation::tests::Collected;
 
 const SHARD: ShardId = ShardId {
     table: TableId(1),
@@ -100,6 +101,40 @@ fn of_many_reads_those_are_answered_whose_answers_have_room() {
         |answer| matches!(answer, Answer::Failed(error) if error.reason == Reason::Overloaded),
     );
     assert_eq!((answers.len(), refused.count()), (8, 5), "{answers:?}");
+}
+
+#[test]
+fn what_nobody_waits_for_is_answered_and_not_read() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let mut applier = applier(store.clone());
+    let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
+    applier.run([ApplyJob::Open { machine }]);
+    applier.run([put(1)]);
+    let answers = Arc::new(Collected::default());
+    answers.1.lock().extend([0, 1]);
+    let questions = [
+        Question::Item(key()),
+        Question::Items(vec![(key(), 0)]),
+        Question::Item(key()),
+    ];
+    let reads = (0..).zip(questions).map(|(read, question)| {
+        let sink: Arc<dyn ReplySink> = answers.clone();
+        (question, Reply::new(sink, read, false, None))
+    });
+    let (shard, leader) = (SHARD, None);
+    let reads = reads.collect();
+    applier.run([ApplyJob::Reads {
+        shard,
+        reads,
+        leader,
+    }]);
+    let answers = answers.0.lock();
+    let found = answers.iter().map(|(_, answer)| match answer {
+        Answer::Failed(error) => Some(error.reason),
+        _ => None,
+    });
+    let gone = Some(Reason::NoLeader);
+    assert_eq!(found.collect::<Vec<_>>(), [gone, gone, None]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The gRPC service of a data node. One file per call.
 
+mod cancelled;
 mod describe;
 mod operate;
 mod verify;

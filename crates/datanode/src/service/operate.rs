@@ -6,6 +6,11 @@
 //! A caller that asks and doesn't fetch the answers is not listened to until it does: a short question may have an answer
 //! of 400 KiB. What it has asked before is read only while there is room for the answers, and else `OVERLOADED`: one frame has
 //! room for questions whose answers have gigabytes.
+//!
+//! A caller may say that it waits for an operation no longer. What was not begun by then is not begun: a write that is not
+//! proposed yet, a consistent read that is not in a round or not read yet. It is answered with an error all the same, for the
+//! caller counts what this node works at. What was handed on is given up, and so cancelled on the next node, too. A write that
+//! was proposed can't be called back, and ends as it does.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,12 +20,14 @@ use std::task::{Context, Poll};
 use api::Error;
 use api::internal::{self, OperationBatch, OperationResult, ResultBatch};
 use environment::Clock;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use model::{NodeId, ShardId, TableId, limits};
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
 use super::Service;
+use super::cancelled::{Cancelled, Stretches};
 use crate::admission::Admission;
 use crate::hosted::Hosted;
 use crate::operation::{self, Answer, Operation, Reply, ReplySink, Request};
@@ -48,10 +55,7 @@ impl Service {
             admission: self.admission.clone(),
             hosted: self.hosted.clone(),
             workers: self.workers.clone(),
-            sink: Arc::new(Sink {
-                results: sender,
-                backlog: backlog.clone(),
-            }),
+            stretches: Stretches::new(Sink::new(sender, backlog.clone())),
             backlog: backlog.clone(),
         };
         let stopped = self.stopped();
@@ -77,20 +81,22 @@ struct Intake {
     admission: Admission,
     hosted: Hosted,
     workers: Workers,
-    sink: Arc<dyn ReplySink>,
+    stretches: Stretches,
     backlog: Arc<Backlog>,
 }
 
 /// The queue of answers. It has no bound of its own, for those who answer must not wait: what is in flight has one, and
 /// nothing is taken on while there is a backlog.
-struct Sink {
+pub(super) struct Sink {
     results: mpsc::UnboundedSender<OperationResult>,
     backlog: Arc<Backlog>,
+    /// Of those whose answers go through this sink.
+    pub(super) cancelled: Cancelled,
 }
 
 /// The answers of a stream that were given and not fetched.
 #[derive(Default)]
-struct Backlog {
+pub(super) struct Backlog {
     bytes: AtomicUsize,
     /// Nobody will fetch them.
     gone: AtomicBool,
@@ -127,8 +133,27 @@ impl Backlog {
     }
 }
 
+impl Sink {
+    pub(super) fn new(
+        results: mpsc::UnboundedSender<OperationResult>,
+        backlog: Arc<Backlog>,
+    ) -> Self {
+        Self {
+            results,
+            backlog,
+            cancelled: Cancelled::default(),
+        }
+    }
+
+    /// One of the same stream, for other operations.
+    pub(super) fn another(&self) -> Self {
+        Self::new(self.results.clone(), self.backlog.clone())
+    }
+}
+
 impl ReplySink for Sink {
     fn answer(&self, correlation: u64, leader: Option<NodeId>, answer: Answer) {
+        self.cancelled.remove(correlation);
         let result = operation::encode_answer(correlation, leader, answer);
         self.backlog.grow(result_bytes(&result));
         // Nobody is there any more: the caller learns that from the end of the stream.
@@ -138,10 +163,18 @@ impl ReplySink for Sink {
     fn is_full(&self) -> bool {
         self.backlog.is_full()
     }
+
+    fn is_cancelled(&self, correlation: u64) -> bool {
+        self.cancelled.contains(correlation)
+    }
+
+    fn cancelled(&self, correlation: u64) -> BoxFuture<'_, ()> {
+        Box::pin(self.cancelled.wait_for(correlation))
+    }
 }
 
 impl Intake {
-    async fn run(self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
+    async fn run(mut self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
         let mut batches = pin!(batches);
         while let Some(Ok(batch)) = batches.next().await {
             if !self.take(batch).await {
@@ -151,7 +184,10 @@ impl Intake {
     }
 
     /// Takes a batch on, with pauses while there is a backlog. False if the caller is gone.
-    async fn take(&self, batch: OperationBatch) -> bool {
+    async fn take(&mut self, batch: OperationBatch) -> bool {
+        for correlation in batch.cancelled {
+            self.stretches.cancel(correlation);
+        }
         let now = self.clock.now().monotonic_millis;
         let mut seats: Vec<Vec<Request>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
         for (number, operation) in batch.operations.into_iter().enumerate() {
@@ -172,7 +208,10 @@ impl Intake {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => self.sink.answer(correlation, None, Answer::Failed(error)),
+                Err(error) => {
+                    let sink = self.stretches.sink();
+                    sink.answer(correlation, None, Answer::Failed(error));
+                }
             }
         }
         self.hand_in(&mut seats);
@@ -188,7 +227,11 @@ impl Intake {
     }
 
     /// Answers an eventual read; makes a request of everything else that there is room for.
-    fn admit(&self, operation: internal::Operation, now: u64) -> Result<Option<Request>, Error> {
+    fn admit(
+        &mut self,
+        operation: internal::Operation,
+        now: u64,
+    ) -> Result<Option<Request>, Error> {
         let shard = ShardId {
             table: TableId(operation.table),
             index: operation.shard,
@@ -203,13 +246,14 @@ impl Intake {
         } = &decoded
         {
             let answer = self.hosted.read(shard, key);
-            self.sink.answer(operation.correlation, None, answer);
+            let sink = self.stretches.sink();
+            sink.answer(operation.correlation, None, answer);
             return Ok(None);
         }
         let timeout = u64::from(operation.timeout_millis).min(limits::MAX_DATA_DEADLINE_MILLIS);
         let permit = self.admission.admit(decoded.bytes())?;
         let reply = Reply::new(
-            self.sink.clone(),
+            self.stretches.take(operation.correlation),
             operation.correlation,
             decoded.is_write(),
             Some(permit),
@@ -301,14 +345,74 @@ mod tests {
         assert!(bytes(0) > 0);
     }
 
+    fn put(correlation: u64) -> internal::Operation {
+        let put = internal::Put {
+            key: "k".into(),
+            request_id: Some(api::v1::RequestId::default()),
+            ..internal::Put::default()
+        };
+        internal::Operation {
+            correlation,
+            timeout_millis: 1000,
+            kind: Some(internal::operation::Kind::Put(put)),
+            ..internal::Operation::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_cancels_what_is_in_flight_on_it_by_any_later_frame() {
+        let (sender, mut results) = mpsc::unbounded_channel();
+        let backlog = Arc::new(Backlog::default());
+        let (workers, queues) = crate::shell::queues(&crate::options::Tuning::default());
+        let mut intake = Intake {
+            clock: Arc::new(environment::SystemClock::default()),
+            admission: Admission::new(10, 1000),
+            hosted: Hosted::default(),
+            workers,
+            stretches: Stretches::new(Sink::new(sender, backlog.clone())),
+            backlog,
+        };
+        let frame = |operations, cancelled| OperationBatch {
+            operations,
+            cancelled,
+        };
+        // The one of the third comes before it.
+        intake.take(frame(vec![put(1), put(2)], vec![3])).await;
+        intake.take(frame(vec![put(3)], vec![2, 9])).await;
+        let cancelled = |intake: &Intake| {
+            let sink = intake.stretches.sink();
+            [1, 2, 3, 9].map(|correlation| sink.is_cancelled(correlation))
+        };
+        assert_eq!(cancelled(&intake), [false, true, false, false]);
+        intake.take(frame(Vec::new(), vec![1])).await;
+        assert_eq!(cancelled(&intake), [true, true, false, false]);
+        assert!(results.try_recv().is_err(), "none is answered by that");
+        assert_eq!(intake.admission.in_flight(), 3);
+        // They were with the worker, which is gone.
+        drop(queues);
+        assert_eq!(cancelled(&intake), [false; 4]);
+        let answered = [(); 3].map(|()| results.try_recv().unwrap().correlation);
+        assert_eq!(answered, [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_cancellation_gets_his_own() {
+        let (sender, _results) = mpsc::unbounded_channel();
+        let mut stretches = Stretches::new(Sink::new(sender, Arc::default()));
+        let [first, second] = [1, 2].map(|id| Reply::new(stretches.take(id), id, true, None));
+        let mut waiting = pin!(first.cancelled());
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        stretches.cancel(2);
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        assert_eq!(second.cancelled().now_or_never(), Some(()));
+        let (_, ()) = tokio::join!(waiting, async { stretches.cancel(1) });
+    }
+
     #[tokio::test]
     async fn a_caller_that_does_not_fetch_is_listened_to_again_once_it_does() {
         let (sender, results) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
-        let sink = Sink {
-            results: sender,
-            backlog: backlog.clone(),
-        };
+        let sink = Sink::new(sender, backlog.clone());
         let mut fetched = Results {
             queue: results,
             kept: None,

@@ -1,4 +1,7 @@
 //! From what a turn has gathered to proposals and ReadIndex rounds.
+//!
+//! This is the last moment at which nothing was begun: whose caller has gone by now is let go of here. After it a write
+//! ends as it does, and a read may still be left out by the applier.
 
 use api::Error;
 use bytes::Bytes;
@@ -6,11 +9,29 @@ use model::limits;
 use raft::{ReadToken, Refusal};
 
 use super::group::{Proposal, Running, Waiter, no_leader};
+use super::requests::cancelled;
 use crate::admission::overloaded;
 use crate::machine::{Command, CommandBatch};
 use environment::Now;
 
 impl Running {
+    /// Lets go of what nobody waits for any more.
+    pub(super) fn flush_cancelled(&mut self) {
+        let leader = self.leader();
+        let given_up = |proposal: &mut Proposal| {
+            let waiter = proposal.waiter.as_ref();
+            waiter.is_some_and(|waiter| waiter.reply.is_cancelled())
+        };
+        let proposals = self.proposals.extract_if(.., given_up);
+        let reads = self
+            .reads
+            .extract_if(.., |read| read.waiter.reply.is_cancelled());
+        let waiters = proposals.filter_map(|proposal| proposal.waiter);
+        for waiter in waiters.chain(reads.map(|read| read.waiter)) {
+            waiter.reply.fail(leader, cancelled());
+        }
+    }
+
     /// Joins the gathered commands into as few entries as their bounds allow, and proposes them.
     pub(super) fn flush_proposals(&mut self, now: Now) {
         let mut proposals = std::mem::take(&mut self.proposals).into_iter().peekable();

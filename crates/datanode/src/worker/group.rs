@@ -74,6 +74,13 @@ pub(super) struct Waiter {
     pub(super) deadline_millis: u64,
 }
 
+impl Waiter {
+    /// Whether nobody waits for a read any more.
+    fn is_over(&self, now_millis: u64) -> bool {
+        self.deadline_millis <= now_millis || self.reply.is_cancelled()
+    }
+}
+
 /// A consistent read.
 pub(super) struct Read {
     pub(super) question: Question,
@@ -162,7 +169,8 @@ impl Running {
         }
     }
 
-    /// Answers those whose deadline has passed.
+    /// Answers those whose deadline has passed, and reads whose callers have gone. A write that was proposed can't be called
+    /// back: whether its caller has gone or not, it takes room until it is known what became of it, or nobody may ask any more.
     pub(super) fn expire(&mut self, now_millis: u64) {
         let leader = self.leader();
         for waiter in self.waiting.values_mut().flatten() {
@@ -178,7 +186,7 @@ impl Running {
             .values_mut()
             .chain(self.confirmed.iter_mut().map(|(_, reads)| reads));
         for reads in reads {
-            for late in reads.extract_if(.., |read| read.waiter.deadline_millis <= now_millis) {
+            for late in reads.extract_if(.., |read| read.waiter.is_over(now_millis)) {
                 late.waiter.reply.fail(leader, unavailable.clone());
             }
         }

@@ -46,7 +46,7 @@ pub(crate) use self::group::no_leader;
 use self::group::{Group, Running};
 pub use self::input::{Answer, Applied, Held, Input};
 pub use self::output::{ApplyJob, LogWrite, Outputs, SendSnapshot};
-pub(crate) use self::requests::{not_hosted, stopped};
+pub(crate) use self::requests::{cancelled, not_hosted, stopped};
 use self::rest::Relied;
 pub use self::status::ReplicaStatus;
 pub(crate) use self::status::has_seal_to_apply;
@@ -345,6 +345,7 @@ impl Worker {
             return;
         };
         group.replica.set_time(now);
+        group.flush_cancelled();
         group.flush_proposals(turn.now);
         group.flush_reads(&mut self.last_read);
         while group.replica.has_effects() {

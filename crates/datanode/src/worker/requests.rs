@@ -69,6 +69,7 @@ fn read_now(group: &Running, request: Request, turn: &mut Turn) {
 /// Not the leader: hand the operation on to it, once, or say why not.
 fn redirect(group: &Running, request: Request, turn: &mut Turn) {
     match group.replica.availability() {
+        _ if request.reply.is_cancelled() => request.reply.fail(group.leader(), cancelled()),
         Availability::Leader(leader) if !request.forwarded => {
             turn.outputs.forward.push((wire::node_id(leader), request));
         }
@@ -219,6 +220,14 @@ pub(crate) fn stopped(detail: &str) -> Error {
     Error::new(
         Reason::Corruption,
         format!("the replica has stopped: {detail}; others serve"),
+    )
+}
+
+/// Nobody waits for it any more, and nothing was done.
+pub(crate) fn cancelled() -> Error {
+    Error::new(
+        Reason::NoLeader,
+        "the caller went away before the operation was begun; nothing was done",
     )
 }
 

@@ -436,6 +436,7 @@ impl Cluster {
             };
             let batch = OperationBatch {
                 operations: vec![operation],
+                cancelled: Vec::new(),
             };
             let stream = tokio_stream::once(batch);
             let mut answers = client.operate(stream).await.unwrap().into_inner();

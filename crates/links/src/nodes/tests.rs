@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::testing::{FakeNode, Fault, World};
-use crate::{Answer, Success};
+use crate::{Answer, Outcome, Success};
 
 const NODE: NodeId = NodeId(1);
 
@@ -27,7 +27,7 @@ fn start() -> FakeNode {
     FakeNode::start(NODE, &Arc::new(World::default()))
 }
 
-fn submit(nodes: &Nodes) -> Result<oneshot::Receiver<Outcome>, NotSent> {
+fn submit(nodes: &Nodes) -> Result<Waiting, NotSent> {
     let get = Get {
         key: "k".into(),
         consistent: true,
@@ -43,8 +43,7 @@ async fn outcome(nodes: &Nodes) -> Outcome {
     match submit(nodes) {
         Ok(outcome) => timeout(Duration::from_secs(10), outcome)
             .await
-            .expect("every operation gets its outcome")
-            .expect("and from the lane"),
+            .expect("every operation gets its outcome"),
         Err(reason) => Outcome::NotSent(reason),
     }
 }
@@ -103,7 +102,29 @@ async fn what_was_sent_and_never_answered_is_lost_with_the_connection() {
         tokio::task::yield_now().await;
     }
     node.kill();
-    assert_eq!(waiting.await, Ok(Outcome::Lost));
+    assert_eq!(waiting.await, Outcome::Lost);
+}
+
+#[tokio::test]
+async fn a_node_hears_that_nobody_waits_any_more() {
+    let node = start();
+    let nodes = nodes(node.address);
+    until_answered(&nodes).await;
+    node.set_fault(Fault::Silent);
+    let before = node.operations();
+    let [gone, _kept] = [(); 2].map(|()| submit(&nodes).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while node.operations() < before + 2 {
+        assert!(Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.cancelled(), 0);
+    drop(gone);
+    while node.cancelled() == 0 {
+        assert!(Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.cancelled(), 1);
 }
 
 #[tokio::test]
@@ -140,7 +161,7 @@ async fn a_node_that_is_no_member_any_more_gets_nothing_and_answers_nothing() {
         tokio::task::yield_now().await;
     }
     nodes.set_members(std::iter::empty());
-    assert_eq!(waiting.await, Ok(Outcome::Lost));
+    assert_eq!(waiting.await, Outcome::Lost);
     assert_eq!(submit(&nodes).map(drop), Err(NotSent::Unreachable));
 }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::leaders::Leaders;
 use super::policy::{Event, Kind, Limits, Policy, Step};
 use crate::options::Timing;
-use links::{Answer, Nodes, NotSent, Outcome, Success};
+use links::{Answer, Nodes, NotSent, Outcome, Success, Waiting};
 
 /// What is to be carried out, and by when.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ pub(crate) struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// Carries a request out. Dropping the future leaves a write's outcome open.
+    /// Carries a request out. Dropping the future leaves a write's outcome open. What is still under way when it is
+    /// dropped, or has its answer from another node, is cancelled.
     pub(crate) async fn run<F>(&self, request: Request<'_>, reread: impl Fn() -> F) -> End
     where
         F: Future<Output = Reread>,
@@ -82,8 +83,7 @@ impl Means<'_> {
                 Step::Send(node, until) => match self.submit(node, &request) {
                     Ok(outcome) => {
                         asked = Some(node);
-                        attempts
-                            .push(async move { (node, outcome.await.unwrap_or(Outcome::Lost)) });
+                        attempts.push(async move { (node, outcome.await) });
                         alarm.as_mut().reset(begin + until);
                     }
                     Err(reason) => {
@@ -136,11 +136,7 @@ impl Means<'_> {
         replicas
     }
 
-    fn submit(
-        &self,
-        node: NodeId,
-        request: &Request<'_>,
-    ) -> Result<tokio::sync::oneshot::Receiver<Outcome>, NotSent> {
+    fn submit(&self, node: NodeId, request: &Request<'_>) -> Result<Waiting, NotSent> {
         let operation = Operation {
             table: request.shard.table.0,
             shard: request.shard.index,

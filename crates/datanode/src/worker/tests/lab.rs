@@ -262,6 +262,11 @@ impl Lab {
         self.asked
     }
 
+    /// Nobody waits for it any more.
+    pub(super) fn cancel(&self, asked: u64) {
+        self.answers.1.lock().push(asked);
+    }
+
     pub(super) fn answer(&self, asked: u64) -> Option<Answer> {
         let answers = self.answers.0.lock();
         let mut found = answers

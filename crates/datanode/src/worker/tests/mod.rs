@@ -1,5 +1,6 @@
 //! Scripts for the worker, each a scenario: three nodes driven from one thread, without disk, network or clock.
 
+mod cancelled;
 mod home;
 mod lab;
 mod leases;

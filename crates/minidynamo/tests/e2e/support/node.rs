@@ -81,6 +81,7 @@ impl Direct {
         };
         let batch = OperationBatch {
             operations: vec![operation],
+            cancelled: Vec::new(),
         };
         // The stream stays open until the answer is here, as a router's does.
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
