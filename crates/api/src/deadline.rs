@@ -16,7 +16,7 @@ pub const DEFAULT_DATA: Duration = Duration::from_secs(5);
 pub const DEFAULT_ADMIN: Duration = Duration::from_secs(60);
 
 /// The most that is kept for the answer.
-const MAX_WAY_BACK: Duration = Duration::from_millis(50);
+const MAX_WAY_BACK: Duration = Duration::from_millis(100);
 
 /// The time that a caller gives a data operation.
 ///
@@ -38,7 +38,7 @@ fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
     };
     let parsed = value.to_str().ok().and_then(parse);
     parsed
-        .map(|time| Some(time.saturating_sub((time / 10).min(MAX_WAY_BACK))))
+        .map(|time| Some(time.saturating_sub((time / 5).min(MAX_WAY_BACK))))
         .ok_or_else(|| Error::invalid("grpc-timeout", "not a timeout of gRPC's form"))
 }
 
@@ -98,8 +98,8 @@ mod tests {
             metadata.insert("grpc-timeout", timeout.parse().unwrap());
             of_data(&metadata).unwrap()
         };
-        assert_eq!(given("100m"), Duration::from_millis(90));
-        assert_eq!(given("2S"), Duration::from_millis(1950));
+        assert_eq!(given("100m"), Duration::from_millis(80));
+        assert_eq!(given("2S"), Duration::from_millis(1900));
         assert_eq!(given("0m"), Duration::ZERO);
     }
 }

@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
 use super::Service;
-use super::cancelled::{Cancelled, Stretches};
+use super::cancelled::Cancelled;
 use crate::admission::Admission;
 use crate::hosted::Hosted;
 use crate::operation::{self, Answer, Operation, Reply, ReplySink, Request};
@@ -55,7 +55,7 @@ impl Service {
             admission: self.admission.clone(),
             hosted: self.hosted.clone(),
             workers: self.workers.clone(),
-            stretches: Stretches::new(Sink::new(sender, backlog.clone())),
+            sink: Arc::new(Sink::new(sender, backlog.clone())),
             backlog: backlog.clone(),
         };
         let stopped = self.stopped();
@@ -81,22 +81,21 @@ struct Intake {
     admission: Admission,
     hosted: Hosted,
     workers: Workers,
-    stretches: Stretches,
+    sink: Arc<Sink>,
     backlog: Arc<Backlog>,
 }
 
 /// The queue of answers. It has no bound of its own, for those who answer must not wait: what is in flight has one, and
 /// nothing is taken on while there is a backlog.
-pub(super) struct Sink {
+struct Sink {
     results: mpsc::UnboundedSender<OperationResult>,
     backlog: Arc<Backlog>,
-    /// Of those whose answers go through this sink.
-    pub(super) cancelled: Cancelled,
+    cancelled: Cancelled,
 }
 
 /// The answers of a stream that were given and not fetched.
 #[derive(Default)]
-pub(super) struct Backlog {
+struct Backlog {
     bytes: AtomicUsize,
     /// Nobody will fetch them.
     gone: AtomicBool,
@@ -134,20 +133,12 @@ impl Backlog {
 }
 
 impl Sink {
-    pub(super) fn new(
-        results: mpsc::UnboundedSender<OperationResult>,
-        backlog: Arc<Backlog>,
-    ) -> Self {
+    fn new(results: mpsc::UnboundedSender<OperationResult>, backlog: Arc<Backlog>) -> Self {
         Self {
             results,
             backlog,
             cancelled: Cancelled::default(),
         }
-    }
-
-    /// One of the same stream, for other operations.
-    pub(super) fn another(&self) -> Self {
-        Self::new(self.results.clone(), self.backlog.clone())
     }
 }
 
@@ -174,7 +165,7 @@ impl ReplySink for Sink {
 }
 
 impl Intake {
-    async fn run(mut self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
+    async fn run(self, batches: impl Stream<Item = Result<OperationBatch, Status>>) {
         let mut batches = pin!(batches);
         while let Some(Ok(batch)) = batches.next().await {
             if !self.take(batch).await {
@@ -184,10 +175,8 @@ impl Intake {
     }
 
     /// Takes a batch on, with pauses while there is a backlog. False if the caller is gone.
-    async fn take(&mut self, batch: OperationBatch) -> bool {
-        for correlation in batch.cancelled {
-            self.stretches.cancel(correlation);
-        }
+    async fn take(&self, batch: OperationBatch) -> bool {
+        self.sink.cancelled.add(batch.cancelled);
         let now = self.clock.now().monotonic_millis;
         let mut seats: Vec<Vec<Request>> = (0..self.workers.count()).map(|_| Vec::new()).collect();
         for (number, operation) in batch.operations.into_iter().enumerate() {
@@ -208,10 +197,7 @@ impl Intake {
                     }
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    let sink = self.stretches.sink();
-                    sink.answer(correlation, None, Answer::Failed(error));
-                }
+                Err(error) => self.sink.answer(correlation, None, Answer::Failed(error)),
             }
         }
         self.hand_in(&mut seats);
@@ -227,11 +213,7 @@ impl Intake {
     }
 
     /// Answers an eventual read; makes a request of everything else that there is room for.
-    fn admit(
-        &mut self,
-        operation: internal::Operation,
-        now: u64,
-    ) -> Result<Option<Request>, Error> {
+    fn admit(&self, operation: internal::Operation, now: u64) -> Result<Option<Request>, Error> {
         let shard = ShardId {
             table: TableId(operation.table),
             index: operation.shard,
@@ -246,14 +228,13 @@ impl Intake {
         } = &decoded
         {
             let answer = self.hosted.read(shard, key);
-            let sink = self.stretches.sink();
-            sink.answer(operation.correlation, None, answer);
+            self.sink.answer(operation.correlation, None, answer);
             return Ok(None);
         }
         let timeout = u64::from(operation.timeout_millis).min(limits::MAX_DATA_DEADLINE_MILLIS);
         let permit = self.admission.admit(decoded.bytes())?;
         let reply = Reply::new(
-            self.stretches.take(operation.correlation),
+            self.sink.clone(),
             operation.correlation,
             decoded.is_write(),
             Some(permit),
@@ -363,49 +344,38 @@ mod tests {
     async fn a_stream_cancels_what_is_in_flight_on_it_by_any_later_frame() {
         let (sender, mut results) = mpsc::unbounded_channel();
         let backlog = Arc::new(Backlog::default());
-        let (workers, queues) = crate::shell::queues(&crate::options::Tuning::default());
-        let mut intake = Intake {
+        let workers = Workers::new(&crate::options::Tuning::default());
+        let sink = Arc::new(Sink::new(sender, backlog.clone()));
+        let intake = Intake {
             clock: Arc::new(environment::SystemClock::default()),
             admission: Admission::new(10, 1000),
             hosted: Hosted::default(),
             workers,
-            stretches: Stretches::new(Sink::new(sender, backlog.clone())),
+            sink,
             backlog,
         };
         let frame = |operations, cancelled| OperationBatch {
             operations,
             cancelled,
         };
-        // The one of the third comes before it.
-        intake.take(frame(vec![put(1), put(2)], vec![3])).await;
+        intake.take(frame(vec![put(1), put(2)], Vec::new())).await;
         intake.take(frame(vec![put(3)], vec![2, 9])).await;
-        let cancelled = |intake: &Intake| {
-            let sink = intake.stretches.sink();
-            [1, 2, 3, 9].map(|correlation| sink.is_cancelled(correlation))
-        };
-        assert_eq!(cancelled(&intake), [false, true, false, false]);
+        let cancelled =
+            |intake: &Intake| [1, 2, 3].map(|correlation| intake.sink.is_cancelled(correlation));
+        assert_eq!(cancelled(&intake), [false, true, false]);
         intake.take(frame(Vec::new(), vec![1])).await;
-        assert_eq!(cancelled(&intake), [true, true, false, false]);
+        assert_eq!(cancelled(&intake), [true, true, false]);
         assert!(results.try_recv().is_err(), "none is answered by that");
         assert_eq!(intake.admission.in_flight(), 3);
-        // They were with the worker, which is gone.
-        drop(queues);
-        assert_eq!(cancelled(&intake), [false; 4]);
+        // They were with the worker.
+        let Intake { workers, sink, .. } = intake;
+        drop(workers);
+        assert_eq!(
+            [1, 2].map(|correlation| sink.is_cancelled(correlation)),
+            [false; 2]
+        );
         let answered = [(); 3].map(|()| results.try_recv().unwrap().correlation);
         assert_eq!(answered, [1, 2, 3]);
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_a_cancellation_gets_his_own() {
-        let (sender, _results) = mpsc::unbounded_channel();
-        let mut stretches = Stretches::new(Sink::new(sender, Arc::default()));
-        let [first, second] = [1, 2].map(|id| Reply::new(stretches.take(id), id, true, None));
-        let mut waiting = pin!(first.cancelled());
-        assert_eq!(waiting.as_mut().now_or_never(), None);
-        stretches.cancel(2);
-        assert_eq!(waiting.as_mut().now_or_never(), None);
-        assert_eq!(second.cancelled().now_or_never(), Some(()));
-        let (_, ()) = tokio::join!(waiting, async { stretches.cancel(1) });
     }
 
     #[tokio::test]

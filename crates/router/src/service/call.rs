@@ -6,9 +6,6 @@ use api::{Error, deadline};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-/// Kept back from the caller's time, so that the answer reaches it before it stops listening.
-const MOST_KEPT_BACK: Duration = Duration::from_millis(100);
-
 /// Serves a data operation.
 pub(crate) async fn data<R, T, F>(
     request: Request<R>,
@@ -41,7 +38,7 @@ async fn serve<R, T, F>(
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let deadline = Instant::now() + time.saturating_sub(MOST_KEPT_BACK.min(time / 10));
+    let deadline = Instant::now() + time;
     let answer = handler(request.into_inner(), deadline).await?;
     Ok(Response::new(answer))
 }
