@@ -89,7 +89,8 @@ pub(crate) async fn measure(ours: &mut Ours, plan: Plan) -> Result<Standing, Fai
 /// What a table that nobody uses adds to each node: percent of a core, and bytes.
 async fn idle(ours: &Ours) -> Result<(Vec<f64>, Vec<u64>), Failure> {
     let client = ours.client();
-    sleep(SETTLE).await;
+    // As long as later, so that what the nodes still do about the items is over, too.
+    sleep(REST).await;
     let (bytes_before, share_before) = (residents(ours)?, shares(ours).await?);
     let created = client.create_table(IDLE_TABLE, IDLE_SHARDS, 3).await;
     created.map_err(Failure::to("create a table of many shards"))?;

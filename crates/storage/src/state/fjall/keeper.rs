@@ -5,7 +5,7 @@
 //!
 //! | fjall, under a lock | which holds up | here instead |
 //! |---|---|---|
-//! | syncs the journal before it writes a memtable to a table: all of 16 MiB at once | writes | a sync of the same file through another descriptor, whenever another [`SYNC_EVERY`] bytes were written |
+//! | syncs the journal before it writes a memtable to a table: all of 12 MiB at once | writes | a sync of the same file through another descriptor, whenever another [`SYNC_EVERY`] bytes were written |
 //! | frees a memtable after it was written to a table: a hundred thousand small pieces of memory, 50 ms or more | writes and reads | a second owner for each memtable, so that the last one to let go of it is this thread, without any lock |
 //! | removes tables that compaction has replaced, and journals, of 64 MiB: the file system frees the blocks, and may tell the disk | writes and reads | a descriptor of ours on each file, so that its blocks are freed when this thread closes it |
 //!

@@ -54,7 +54,7 @@ impl Default for FjallOptions {
             cache_bytes: 8 << 20,
             recent_bytes: 16 << 20,
             recent_everything: false,
-            memtable_bytes: 16 << 20,
+            memtable_bytes: 12 << 20,
             journal_bytes: 128 << 20,
             open_files: 256,
             workers: 3,
