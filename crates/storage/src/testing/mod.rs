@@ -68,7 +68,7 @@ macro_rules! state_store_suite {
             a_range_is_deleted_in_bounded_batches
             ten_thousand_deleted_keys_stay_deleted
             any_history_gives_what_a_map_gives
-            reads_beside_writes_never_go_back
+            reads_beside_writes_see_what_was_written
         );
     };
     (@each $host:expr; $($case:ident)*) => {

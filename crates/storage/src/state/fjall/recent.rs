@@ -13,7 +13,8 @@
 //! | a read that does not | reads the tree, and leaves nothing behind |
 //!
 //! Writes come one after the other (the store holds a lock over both steps), and no read ever puts anything in, so an older value
-//! can't come after a newer one. While a write is going on a read may see the old value, as [`StateStore::get`] says.
+//! can't come after a newer one. While a write is going on a read may see the old value, as [`StateStore::get`] says, even after another has seen
+//! the new one.
 //!
 //! Items only: nobody reads the other kinds of key while a shard serves.
 //!
