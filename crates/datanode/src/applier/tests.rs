@@ -72,30 +72,43 @@ fn put_in(shard: ShardId, index: u64) -> ApplyJob {
     }
 }
 
-/// They come in one frame, before there is any answer that its caller could leave unfetched.
-#[test]
-fn of_many_reads_those_are_answered_whose_answers_have_room() {
+/// An applier whose group has one item.
+fn with_an_item() -> Applier {
     let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
     let mut applier = applier(store.clone());
     let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
     applier.run([ApplyJob::Open { machine }]);
     applier.run([put(1)]);
-    let answers = Arc::new(Answers::default());
-    let reads = (0..8).map(|read| {
-        let question = match read % 2 {
-            0 => Question::Item(key()),
-            _ => Question::Items(vec![(key(), 0)]),
-        };
+    applier
+}
+
+/// Reads in one go. The questions are numbered from 0 on.
+fn ask(
+    applier: &mut Applier,
+    answers: &Arc<impl ReplySink + 'static>,
+    questions: impl IntoIterator<Item = Question>,
+) {
+    let reads = (0..).zip(questions).map(|(read, question)| {
         let sink: Arc<dyn ReplySink> = answers.clone();
         (question, Reply::new(sink, read, false, None))
     });
-    let (shard, leader) = (SHARD, None);
-    let reads = reads.collect();
     applier.run([ApplyJob::Reads {
-        shard,
-        reads,
-        leader,
+        shard: SHARD,
+        reads: reads.collect(),
+        leader: None,
     }]);
+}
+
+/// They come in one frame, before there is any answer that its caller could leave unfetched.
+#[test]
+fn of_many_reads_those_are_answered_whose_answers_have_room() {
+    let mut applier = with_an_item();
+    let answers = Arc::new(Answers::default());
+    let questions = (0..8).map(|read| match read % 2 {
+        0 => Question::Item(key()),
+        _ => Question::Items(vec![(key(), 0)]),
+    });
+    ask(&mut applier, &answers, questions);
     let answers = answers.0.lock();
     let refused = answers.iter().filter(
         |answer| matches!(answer, Answer::Failed(error) if error.reason == Reason::Overloaded),
@@ -105,11 +118,7 @@ fn of_many_reads_those_are_answered_whose_answers_have_room() {
 
 #[test]
 fn what_nobody_waits_for_is_answered_and_not_read() {
-    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-    let mut applier = applier(store.clone());
-    let machine = Box::new(Machine::create(store, SHARD, vec![NodeId(1)]).unwrap());
-    applier.run([ApplyJob::Open { machine }]);
-    applier.run([put(1)]);
+    let mut applier = with_an_item();
     let answers = Arc::new(Collected::default());
     answers.1.lock().extend([0, 1]);
     let questions = [
@@ -117,17 +126,7 @@ fn what_nobody_waits_for_is_answered_and_not_read() {
         Question::Items(vec![(key(), 0)]),
         Question::Item(key()),
     ];
-    let reads = (0..).zip(questions).map(|(read, question)| {
-        let sink: Arc<dyn ReplySink> = answers.clone();
-        (question, Reply::new(sink, read, false, None))
-    });
-    let (shard, leader) = (SHARD, None);
-    let reads = reads.collect();
-    applier.run([ApplyJob::Reads {
-        shard,
-        reads,
-        leader,
-    }]);
+    ask(&mut applier, &answers, questions);
     let answers = answers.0.lock();
     let found = answers.iter().map(|(_, answer)| match answer {
         Answer::Failed(error) => Some(error.reason),

@@ -61,6 +61,7 @@ struct State<W: Work> {
     alarm: Option<Alarm>,
 }
 
+/// What the work's own thread does.
 #[derive(PartialEq, Eq)]
 enum Thread {
     /// Waits for something to do, or does it.
@@ -71,6 +72,7 @@ enum Thread {
     Awaiting,
 }
 
+/// Where the work is.
 enum Place<W> {
     /// Not started yet.
     Empty,
@@ -99,6 +101,25 @@ impl<W: Work> Default for Combining<W> {
 }
 
 impl<W: Work> State<W> {
+    fn queue(&mut self, item: W::Item) {
+        if !self.ending {
+            self.queued.push(item);
+        }
+    }
+
+    /// Whether there is something to do, and nobody at it or about to be.
+    fn waits_for_somebody(&self) -> bool {
+        let free = matches!(self.place, Place::Free(_));
+        free && self.thread != Thread::Called && !self.queued.is_empty()
+    }
+
+    fn is_for_thread(&mut self) -> bool {
+        match &mut self.place {
+            Place::Free(work) => !self.at_once || work.is_for_thread(&self.queued),
+            _ => false,
+        }
+    }
+
     /// Takes the work, to do it.
     fn take(&mut self) -> Option<(Box<W>, Vec<W::Item>)> {
         match std::mem::replace(&mut self.place, Place::Taken) {
@@ -122,48 +143,47 @@ impl<W: Work> State<W> {
 impl<W: Work> Combining<W> {
     /// Brings an item and does it, or has it done. It is dropped if the work has ended.
     pub(super) fn bring(&self, item: W::Item) {
-        self.leave(item);
-        self.attend();
+        let mut state = self.state.lock();
+        state.queue(item);
+        self.attend_in(state);
     }
 
     /// Queues an item, for somebody who [attends](Self::attend) to it. It is dropped if the work has ended.
     pub(super) fn leave(&self, item: W::Item) {
-        let mut state = self.state.lock();
-        if !state.ending {
-            state.queued.push(item);
-        }
+        self.state.lock().queue(item);
     }
 
     /// Does what has queued up if nobody is at it, or wakes the thread.
     pub(super) fn attend(&self) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        let Place::Free(work) = &mut state.place else {
-            return;
-        };
-        if state.thread == Thread::Called || state.queued.is_empty() {
-            return;
-        }
-        if !state.at_once || work.is_for_thread(&state.queued) {
-            state.thread = Thread::Called;
-            self.changed.notify_one();
-            return;
-        }
-        let taken = state.take();
-        drop(guard);
-        if let Some((work, items)) = taken {
-            self.run(work, items);
-        }
+        self.attend_in(self.state.lock());
     }
 
     /// Has what has queued up done by the thread.
     pub(super) fn hand_over(&self) {
         let mut state = self.state.lock();
-        let free = matches!(state.place, Place::Free(_));
-        if free && state.thread != Thread::Called && !state.queued.is_empty() {
-            state.thread = Thread::Called;
-            self.changed.notify_one();
+        if state.waits_for_somebody() {
+            self.call(&mut state);
         }
+    }
+
+    fn attend_in(&self, mut state: MutexGuard<'_, State<W>>) {
+        if !state.waits_for_somebody() {
+            return;
+        }
+        if state.is_for_thread() {
+            return self.call(&mut state);
+        }
+        let taken = state.take();
+        drop(state);
+        if let Some((work, items)) = taken {
+            self.run(work, items);
+        }
+    }
+
+    /// Wakes the thread, for it to take over.
+    fn call(&self, state: &mut State<W>) {
+        state.thread = Thread::Called;
+        self.changed.notify_one();
     }
 
     /// One turn. False if there was nothing to do.
@@ -290,11 +310,9 @@ impl<W: Work> Drop for Taken<'_, W> {
         }
         state.place = Place::Free(work);
         let more = !state.queued.is_empty() || state.ending;
-        let awaits = state.thread == Thread::Awaiting;
         if more {
-            state.thread = Thread::Called;
-        }
-        if more || awaits {
+            self.of.call(&mut state);
+        } else if state.thread == Thread::Awaiting {
             self.of.changed.notify_one();
         }
     }
