@@ -18,7 +18,7 @@ use self::answers::{answer, being_deleted};
 use self::gathered::Gathered;
 use crate::admission::overloaded;
 use crate::hosted::{Checkpoint, Hosted, read_answer, transact_read_answer};
-use crate::machine::{self, Machine, Outcome};
+use crate::machine::{self, Machine, Outcome, Summaries};
 use crate::operation::{Answer, Question, Reply};
 use crate::wire;
 use crate::worker::{Answer as Then, Applied, ApplyJob, Input, cancelled, not_hosted, stopped};
@@ -30,6 +30,7 @@ pub struct Applier {
     /// For how long transactions are undecided, and for nothing else: nothing that is applied depends on a clock.
     clock: Arc<dyn Clock>,
     machines: HashMap<ShardId, Machine>,
+    summaries: Summaries,
     /// Those whose machine could not go on, and why. What is still queued for them must not see the state that lacks
     /// what came before it: a read behind a write that failed would show the value before that.
     stopped: HashMap<ShardId, String>,
@@ -47,6 +48,7 @@ impl Applier {
             hosted,
             clock,
             machines: HashMap::new(),
+            summaries: Summaries::default(),
             stopped: HashMap::new(),
             gathered: Gathered::default(),
         }
@@ -85,6 +87,7 @@ impl Applier {
     fn run_other(&mut self, job: ApplyJob, told: &mut Told) {
         match job {
             ApplyJob::Open { mut machine } => {
+                machine.share(&self.summaries);
                 machine.begin(self.clock.now().monotonic_millis);
                 self.hosted.serve(machine.reader());
                 self.stopped.remove(&machine.shard());

@@ -307,6 +307,11 @@ catalogue! {
         caught_by: "strict serializability: a part of a transaction is missing",
         needs: "plain writes and transactions on the same keys",
     }
+    SummaryOutlivesDelete "summary-outlives-delete" {
+        mistake: "A machine still knows of an item that was deleted, and takes the next put for a change of it.",
+        caught_by: "linearizability: a condition on an absent item does not hold; items and hash of a shard are those of its content",
+        needs: "puts to keys that were deleted shortly before",
+    }
     PrepareInPart "prepare-in-part" {
         mistake: "A prepare leaves out the items that there are objections to and is accepted for the rest.",
         caught_by: "strict serializability: a part of a transaction is missing",

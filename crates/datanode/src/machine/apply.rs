@@ -12,14 +12,15 @@ use bytes::Bytes;
 use model::{Condition, Item, Key, Lsn, RequestId, ShardId, Timestamp, TransactionId};
 use raft::{Entry, EntryKind, Index};
 use storage::keys;
-use storage::meta::{Remembered, ShardMeta};
+use storage::meta::{ItemCount, Remembered, ShardMeta};
 use storage::state::{Batch, StateStore, StoreError};
 
-use super::Machine;
 use super::command::{Command, CommandBatch};
 use super::error::{Broken, damaged};
 use super::outcome::{Applied, Outcome, Refusal};
+use super::summary::{Known, Old};
 use super::window::{RequestWindow, Seen};
+use super::{Machine, Prepared};
 
 impl Machine {
     /// Applies committed entries in the order of the log, all of them in one atomic batch of the store.
@@ -74,12 +75,15 @@ impl Machine {
     }
 
     fn work_out(&mut self, entries: &[Entry]) -> Result<(Staged, Batch), Broken> {
+        let meta_key = self.meta_key();
         let mut step = Step {
             store: &*self.store,
             shard: self.shard,
             generation: self.generation,
             meta: self.meta.clone(),
             window: &mut self.window,
+            known: self.life.lock(),
+            prepared: &mut self.prepared,
             batch: Batch::new(),
             now_millis: 0,
             transactions: Vec::new(),
@@ -100,7 +104,7 @@ impl Machine {
             self.store.write(std::mem::take(&mut batch))?;
         }
         if !applied.is_empty() {
-            batch.put(self.meta_key(), meta.encode());
+            batch.put(meta_key, meta.encode());
         }
         let staged = Staged {
             meta,
@@ -125,6 +129,8 @@ pub(super) struct Step<'a> {
     pub(super) generation: u32,
     pub(super) meta: ShardMeta,
     pub(super) window: &'a mut RequestWindow,
+    known: Known<'a>,
+    pub(super) prepared: &'a mut Prepared,
     pub(super) batch: Batch,
     /// The clock in the current entry.
     pub(super) now_millis: u64,
@@ -134,14 +140,25 @@ pub(super) struct Step<'a> {
 
 /// An item as it is stored or about to be.
 pub(super) struct Stored {
-    encoded: Bytes,
     pub(super) item: Item,
+    pub(super) old: Old,
 }
 
 impl Stored {
-    /// The version of the item as readers see it: none if this is the placeholder of a prepared transaction.
-    pub(super) fn version(&self) -> Option<Lsn> {
-        self.item.value.as_ref().map(|_| self.item.lsn)
+    fn new(at: &[u8], item: Item, encoded: &[u8]) -> Self {
+        let old = Old {
+            version: item.value.as_ref().map(|_| item.lsn),
+            timestamp: item.timestamp,
+            prepared: item.intent.as_ref().map(|intent| intent.transaction),
+            count: ItemCount::of(keys::item_part(at), encoded),
+        };
+        Self { item, old }
+    }
+}
+
+impl AsRef<Old> for Stored {
+    fn as_ref(&self) -> &Old {
+        &self.old
     }
 }
 
@@ -308,20 +325,20 @@ impl Step<'_> {
         condition: Condition,
     ) -> Result<Outcome, Broken> {
         let at = keys::item(self.shard, self.generation, key);
-        let old = self.load(&at)?;
-        if let Some(refusal) = self.refuse(old.as_ref(), condition, request) {
+        let old = self.look(&at)?;
+        if let Some(refusal) = self.refuse(old, condition, request) {
             return Ok(Outcome::Refused(refusal));
         }
-        let lsn = self.write(at, old.as_ref(), value);
+        let lsn = self.write(at, old, value);
         self.window.remember(request, Remembered::Applied(lsn));
         Ok(Outcome::Written { version: lsn.0 })
     }
 
     /// Gives an item a value that takes effect with this entry, and says the version that it got.
-    pub(super) fn write(&mut self, at: Bytes, old: Option<&Stored>, value: Bytes) -> Lsn {
-        let last = old.map_or(self.meta.max_delete_timestamp, |old| old.item.timestamp);
+    pub(super) fn write(&mut self, at: Bytes, old: Option<Old>, value: Bytes) -> Lsn {
+        let last = old.map_or(self.meta.max_delete_timestamp, |old| old.timestamp);
         let lsn = if mutant!(VersionsRestart) {
-            old.map_or(Lsn(1), |old| old.item.lsn.next())
+            old.and_then(|old| old.version).map_or(Lsn(1), Lsn::next)
         } else {
             self.meta.last_lsn.next()
         };
@@ -332,7 +349,7 @@ impl Step<'_> {
             intent: None,
         };
         self.meta.last_lsn = lsn;
-        self.replace(at, old, Some(new.encode()));
+        self.replace(at, old, Some(new));
         lsn
     }
 
@@ -343,14 +360,12 @@ impl Step<'_> {
         condition: Condition,
     ) -> Result<Outcome, Broken> {
         let at = keys::item(self.shard, self.generation, key);
-        let old = self.load(&at)?;
-        if let Some(refusal) = self.refuse(old.as_ref(), condition, request) {
+        let old = self.look(&at)?;
+        if let Some(refusal) = self.refuse(old, condition, request) {
             return Ok(Outcome::Refused(refusal));
         }
         // A delete is a write and has a timestamp like one. The item takes it along, so the shard keeps it.
-        let last = old
-            .as_ref()
-            .map_or(Timestamp::ZERO, |old| old.item.timestamp.next());
+        let last = old.map_or(Timestamp::ZERO, |old| old.timestamp.next());
         if !mutant!(TimestampFallsOnDelete) {
             let timestamp = self.now().max(last);
             self.meta.max_delete_timestamp = self.meta.max_delete_timestamp.max(timestamp);
@@ -358,9 +373,12 @@ impl Step<'_> {
         if old.is_some() {
             self.meta.last_lsn = self.meta.last_lsn.next();
             self.meta.deletes.note(key.hash(), self.meta.last_lsn);
-            let stays = old.as_ref().filter(|_| mutant!(DeleteLeavesPlaceholder));
-            let left = stays.map(placeholder);
-            self.replace(at, old.as_ref(), left);
+            let left = if mutant!(DeleteLeavesPlaceholder) {
+                self.load(&at)?.map(placeholder)
+            } else {
+                None
+            };
+            self.replace(at, old, left);
         }
         // Remembered even if there was nothing to delete: a duplicate that comes late must not hit a newer value.
         let version = self.meta.last_lsn;
@@ -372,16 +390,16 @@ impl Step<'_> {
     /// say whether the condition holds.
     fn refuse(
         &mut self,
-        old: Option<&Stored>,
+        old: Option<Old>,
         condition: Condition,
         request: RequestId,
     ) -> Option<Refusal> {
-        if let Some(transaction) = locked_by(old)
+        if let Some(transaction) = old.and_then(|old| old.prepared)
             && !mutant!(IntentOverwritten)
         {
             return Some(Refusal::TransactionConflict(transaction));
         }
-        let version = old.and_then(Stored::version);
+        let version = old.and_then(|old| old.version);
         if condition.holds(version.map(|lsn| lsn.0)) {
             return None;
         }
@@ -395,27 +413,42 @@ impl Step<'_> {
     }
 
     /// What is stored under a key, with what the entries of this call have changed.
-    pub(super) fn stored(&self, at: &[u8]) -> Result<Option<Bytes>, Broken> {
+    fn stored(&self, at: &[u8]) -> Result<Option<Bytes>, Broken> {
         match self.batch.get(at) {
             Some(changed) => Ok(changed.cloned()),
             None => Ok(self.store.get(at)?),
         }
     }
 
+    /// What is under a key, for those who don't keep it.
+    pub(super) fn look(&self, at: &[u8]) -> Result<Option<Old>, Broken> {
+        match self.known.get(at) {
+            Some(old) => Ok(Some(old)),
+            None => Ok(self.load(at)?.map(|stored| stored.old)),
+        }
+    }
+
+    /// The item under a key.
     pub(super) fn load(&self, at: &[u8]) -> Result<Option<Stored>, Broken> {
         let Some(encoded) = self.stored(at)? else {
             return Ok(None);
         };
         let item = Item::decode(&encoded).map_err(|error| damaged(self.shard, &error))?;
-        Ok(Some(Stored { encoded, item }))
+        Ok(Some(Stored::new(at, item, &encoded)))
     }
 
-    pub(super) fn replace(&mut self, at: Bytes, old: Option<&Stored>, new: Option<Bytes>) {
-        let old = old.map(|old| &old.encoded[..]);
+    /// Puts something else in the place of what is under a key. Every change of an item comes through here.
+    pub(super) fn replace(&mut self, at: Bytes, old: Option<Old>, new: Option<Item>) {
+        let new = new.map(|item| (item.encode(), item));
+        let new = new.map(|(encoded, item)| (Stored::new(&at, item, &encoded).old, encoded));
+        let now = new.as_ref().map(|(now, _)| *now);
         self.meta
-            .replace_item(keys::item_part(&at), old, new.as_deref());
+            .replace_counted(old.map(|old| old.count), now.map(|now| now.count));
+        if now.is_some() || !mutant!(SummaryOutlivesDelete) {
+            self.known.replace(&at, now);
+        }
         match new {
-            Some(new) => self.batch.put(at, new),
+            Some((_, encoded)) => self.batch.put(at, encoded),
             None => self.batch.delete(at),
         }
     }
@@ -428,15 +461,10 @@ enum Admission {
     Refused(Refusal),
 }
 
-/// The transaction that is prepared on an item.
-pub(super) fn locked_by(stored: Option<&Stored>) -> Option<TransactionId> {
-    let intent = stored.and_then(|stored| stored.item.intent.as_ref());
-    intent.map(|intent| intent.transaction)
-}
-
 /// What no delete of ours leaves behind: the mutant's.
-fn placeholder(old: &Stored) -> Bytes {
-    let mut item = old.item.clone();
-    item.value = None;
-    item.encode()
+fn placeholder(old: Stored) -> Item {
+    Item {
+        value: None,
+        ..old.item
+    }
 }

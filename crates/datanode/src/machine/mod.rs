@@ -23,6 +23,7 @@
 //! | [`command`] | what an entry says |
 //! | [`window`] | which writes were applied already, so that none is applied twice |
 //! | [`apply`](Machine::apply) | what each command does |
+//! | [`summary`] | what is known of items without reading them |
 //! | [`transact`] | what it is to take part in a transaction |
 //! | [`outcome`] | what becomes of it |
 //! | [`read`] | reading beside the machine |
@@ -48,12 +49,14 @@ pub mod content;
 mod error;
 pub mod outcome;
 pub mod read;
+pub mod summary;
 pub mod transact;
 pub mod window;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,9 +71,11 @@ pub use content::{ContentComparison, Verdict};
 pub use error::Broken;
 pub use outcome::{Applied, Outcome, Refusal};
 pub use read::{ReadError, ReadHandle};
+pub use summary::Summaries;
 pub use window::{RequestWindow, WindowBounds};
 
 use error::damaged;
+use summary::Life;
 
 /// The state machine of one shard on one node.
 ///
@@ -85,6 +90,10 @@ pub struct Machine {
     /// `window.floor_millis() == meta.request_floor_millis` between calls.
     window: RequestWindow,
     bounds: WindowBounds,
+    /// What it knows of items without reading them.
+    life: Life,
+    /// The records of the transactions that are prepared, as they are stored.
+    prepared: Prepared,
     reader: ReadHandle,
     /// What the node's clock said last. Nothing of it enters the state.
     monotonic_millis: u64,
@@ -137,7 +146,8 @@ impl Machine {
         };
         let window = load_window(&*view, shard, generation, &meta, bounds)?;
         let reader = ReadHandle::new(Arc::clone(&store), shard, generation, meta.sealed);
-        reader.transactions_are(&load_prepared(&*view, shard, generation)?, 0);
+        let prepared = load_prepared(&*view, shard, generation)?;
+        reader.transactions_are(prepared.keys(), 0);
         Ok(Some(Self {
             store,
             shard,
@@ -145,6 +155,8 @@ impl Machine {
             meta,
             window,
             bounds,
+            life: Summaries::of_one().begin_life(),
+            prepared,
             reader,
             monotonic_millis: 0,
             broken: None,
@@ -160,15 +172,21 @@ impl Machine {
         let (generation, meta) =
             load_meta(&*view, self.shard)?.ok_or(Broken::NotThere(self.shard))?;
         self.window = load_window(&*view, self.shard, generation, &meta, self.bounds)?;
-        let prepared = load_prepared(&*view, self.shard, generation)?;
+        self.prepared = load_prepared(&*view, self.shard, generation)?;
         self.reader
-            .transactions_are(&prepared, self.monotonic_millis);
+            .transactions_are(self.prepared.keys(), self.monotonic_millis);
         self.generation = generation;
         self.meta = meta;
+        self.life.begin_anew();
         self.broken = None;
         self.reader.set_sealed(self.meta.sealed);
         self.reader.moved_to(generation);
         Ok(())
+    }
+
+    /// Shares the memory of what is known of items with others.
+    pub fn share(&mut self, summaries: &Summaries) {
+        self.life = summaries.begin_life();
     }
 
     /// The node begins to take part in the shard with this state. The ages of prepared transactions count from here.
@@ -212,6 +230,9 @@ impl Machine {
     }
 }
 
+/// Encoded [`PreparedRecord`]s.
+type Prepared = BTreeMap<TransactionId, Bytes>;
+
 /// The window as the stored blocks have it.
 fn load_window(
     view: &dyn StateView,
@@ -240,14 +261,14 @@ fn load_prepared(
     view: &dyn StateView,
     shard: ShardId,
     generation: u32,
-) -> Result<Vec<TransactionId>, Broken> {
-    let mut prepared = Vec::new();
+) -> Result<Prepared, Broken> {
+    let mut prepared = Prepared::new();
     for entry in view.scan(&keys::prepared(shard, generation)) {
         let (key, value) = entry?;
         match keys::Key::decode(&key) {
             Ok(keys::Key::Prepared { transaction, .. }) => {
                 PreparedRecord::decode(&value).map_err(|error| damaged(shard, &error))?;
-                prepared.push(transaction);
+                prepared.insert(transaction, value);
             }
             Ok(_) => Err(damaged(shard, &"a key is out of its place"))?,
             Err(error) => Err(damaged(shard, &error))?,

@@ -196,11 +196,15 @@ impl ReadHandle {
     }
 
     /// These are the transactions that are prepared now. What was known before keeps its time.
-    pub(super) fn transactions_are(&self, prepared: &[TransactionId], monotonic_millis: u64) {
+    pub(super) fn transactions_are<'a>(
+        &self,
+        prepared: impl Iterator<Item = &'a TransactionId>,
+        monotonic_millis: u64,
+    ) {
         let mut undecided = self.shared.undecided.lock();
         let known = std::mem::take(&mut *undecided);
         let since = |id| known.get(id).copied().unwrap_or(monotonic_millis);
-        undecided.extend(prepared.iter().map(|id| (*id, since(id))));
+        undecided.extend(prepared.map(|id| (*id, since(id))));
     }
 
     /// The node's part in the shard begins now: only from here on can it know how long something takes.

@@ -29,7 +29,7 @@
 //! reader. A commit gives the item the transaction's timestamp and a new lsn.
 //!
 //! Beside the intents a prepare leaves one record ([`PreparedRecord`]) under the transaction's id, with its keys here and
-//! all its participants. By it a repeated prepare is known, a decision finds its items, and a leader finds what
+//! all its participants. By it, of which the machine keeps a copy in memory, a repeated prepare is known, a decision finds its items, and a leader finds what
 //! nobody decides.
 //!
 //! # What makes each of them happen once
@@ -66,13 +66,14 @@ use model::{
 use storage::keys;
 use storage::meta::{PreparedRecord, Rejection, Remembered};
 
-use super::apply::{Step, Stored, locked_by};
+use super::apply::{Step, Stored};
 use super::error::{Broken, damaged};
 use super::outcome::{Outcome, Refusal};
+use super::summary::Old;
 use super::window::Seen;
 
-/// Items of a transaction with what is stored of each.
-type Loaded = Vec<(Bytes, Option<Stored>)>;
+/// Items of a transaction with what there is under the key of each.
+type Loaded<T> = Vec<(Bytes, Option<T>)>;
 
 impl Step<'_> {
     /// A whole transaction in one command: it is never pending. How it ends is remembered, a refusal too, so that a
@@ -96,7 +97,7 @@ impl Step<'_> {
             Seen::New if self.meta.sealed => return Ok(Outcome::Refused(Refusal::Sealed)),
             Seen::New => {}
         }
-        let (loaded, objections) = self.examine(&items, |_| None)?;
+        let (loaded, objections) = self.examine(&items, Self::look, |_| None)?;
         if objections.iter().any(Option::is_some) {
             let rejection = Box::new(Rejection::of(&objections));
             self.window
@@ -104,7 +105,7 @@ impl Step<'_> {
             return Ok(Outcome::Rejected(objections));
         }
         for (item, (at, old)) in items.into_iter().zip(loaded) {
-            self.write(at, old.as_ref(), item.value);
+            self.write(at, old, item.value);
         }
         self.window.remember(identity, Remembered::Committed);
         Ok(Outcome::Committed)
@@ -118,8 +119,7 @@ impl Step<'_> {
         mut items: Vec<TransactionItem>,
         participants: Vec<Participant>,
     ) -> Result<Outcome, Broken> {
-        let record_at = self.record_key(transaction);
-        if self.stored(&record_at)?.is_some() && !mutant!(OwnPrepareAConflict) {
+        if self.prepared.contains_key(&transaction) && !mutant!(OwnPrepareAConflict) {
             return Ok(Outcome::Prepared);
         }
         if let Some(objections) = doubled_keys(&items) {
@@ -129,12 +129,12 @@ impl Step<'_> {
             return Ok(Outcome::Rejected(vec![Some(objection); items.len()]));
         }
         let max_delete = self.meta.max_delete_timestamp;
-        let too_old = |old: Option<&Stored>| {
-            let last = old.map_or(max_delete, |old| old.item.timestamp);
+        let too_old = |old: Option<Old>| {
+            let last = old.map_or(max_delete, |old| old.timestamp);
             let late = last >= timestamp && !mutant!(LatePrepareAccepted);
             late.then_some(Objection::TimestampTooOld(last))
         };
-        let (mut loaded, objections) = self.examine(&items, too_old)?;
+        let (mut loaded, objections) = self.examine(&items, Self::load, too_old)?;
         if objections.iter().any(Option::is_some) {
             if !mutant!(PrepareInPart) {
                 return Ok(Outcome::Rejected(objections));
@@ -155,13 +155,10 @@ impl Step<'_> {
                 timestamp,
                 value: item.value,
             };
-            self.replace(
-                at,
-                old.as_ref(),
-                Some(with_intent(old.as_ref(), intent).encode()),
-            );
+            let before = old.as_ref().map(|stored| stored.old);
+            self.replace(at, before, Some(with_intent(old, intent)));
         }
-        self.replace_record(record_at, Some(record.encode()))?;
+        self.replace_record(transaction, Some(record.encode()));
         self.transactions.push((transaction, true));
         Ok(Outcome::Prepared)
     }
@@ -196,8 +193,11 @@ impl Step<'_> {
         timestamp: Timestamp,
         commit: bool,
     ) -> Result<Outcome, Broken> {
-        let record_at = self.record_key(transaction);
-        let record = self.record(&record_at)?;
+        let record = self.prepared.get(&transaction);
+        let record = record.map(|bytes| PreparedRecord::decode(bytes));
+        let record = record
+            .transpose()
+            .map_err(|error| damaged(self.shard, &error))?;
         let timestamp = match &record {
             Some(record) => record.timestamp,
             None => timestamp,
@@ -207,7 +207,7 @@ impl Step<'_> {
             self.decide_item(at, transaction, commit)?;
         }
         if record.is_some() {
-            self.replace_record(record_at, None)?;
+            self.replace_record(transaction, None);
             self.transactions.push((transaction, false));
         }
         let identity = RequestId::of_transaction(timestamp.millis(), transaction);
@@ -252,7 +252,7 @@ impl Step<'_> {
                 ..old.item.clone()
             })
         };
-        self.replace(at, Some(&old), new.map(|new| new.encode()));
+        self.replace(at, Some(old.old), new);
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl Step<'_> {
         keys: &[Key],
     ) -> Result<Outcome, Broken> {
         let identity = RequestId::of_transaction(timestamp.millis(), transaction);
-        let state = if self.record(&self.record_key(transaction))?.is_some() {
+        let state = if self.prepared.contains_key(&transaction) {
             TransactionState::Prepared
         } else {
             match self.window.look(identity, self.now_millis) {
@@ -297,40 +297,36 @@ impl Step<'_> {
         Ok(TransactionState::Forgotten)
     }
 
-    /// Loads items and finds what there is against each; `more` objects where nothing else does.
-    fn examine(
+    /// Looks items up and finds what there is against each; `more` objects where nothing else does.
+    fn examine<T: AsRef<Old>>(
         &self,
         items: &[TransactionItem],
-        more: impl Fn(Option<&Stored>) -> Option<Objection>,
-    ) -> Result<(Loaded, Vec<Option<Objection>>), Broken> {
+        look_up: impl Fn(&Self, &[u8]) -> Result<Option<T>, Broken>,
+        more: impl Fn(Option<Old>) -> Option<Objection>,
+    ) -> Result<(Loaded<T>, Vec<Option<Objection>>), Broken> {
         let mut loaded = Vec::with_capacity(items.len());
         let mut objections = Vec::with_capacity(items.len());
         for item in items {
             let at = keys::item(self.shard, self.generation, &item.key);
-            let old = self.load(&at)?;
-            objections.push(objection(old.as_ref(), item.condition).or_else(|| more(old.as_ref())));
-            loaded.push((at, old));
+            let found = look_up(self, &at)?;
+            let old = found.as_ref().map(|found| *found.as_ref());
+            objections.push(objection(old, item.condition).or_else(|| more(old)));
+            loaded.push((at, found));
         }
         Ok((loaded, objections))
     }
 
-    fn record_key(&self, transaction: TransactionId) -> Bytes {
+    fn replace_record(&mut self, transaction: TransactionId, new: Option<Bytes>) {
         let key = keys::Key::Prepared {
             shard: self.shard,
             generation: self.generation,
             transaction,
         };
-        key.encode()
-    }
-
-    fn record(&self, at: &[u8]) -> Result<Option<PreparedRecord>, Broken> {
-        let record = self.stored(at)?.map(|bytes| PreparedRecord::decode(&bytes));
-        let record = record.transpose();
-        record.map_err(|error| damaged(self.shard, &error).into())
-    }
-
-    fn replace_record(&mut self, at: Bytes, new: Option<Bytes>) -> Result<(), Broken> {
-        let old = self.stored(&at)?;
+        let at = key.encode();
+        let old = match &new {
+            Some(new) => self.prepared.insert(transaction, new.clone()),
+            None => self.prepared.remove(&transaction),
+        };
         let part = keys::generation_part(&at);
         self.meta
             .replace_record(part, old.as_deref(), new.as_deref());
@@ -338,12 +334,11 @@ impl Step<'_> {
             Some(new) => self.batch.put(at, new),
             None => self.batch.delete(at),
         }
-        Ok(())
     }
 }
 
 /// What a prepare makes of an item, or of an absent key.
-fn with_intent(old: Option<&Stored>, intent: Intent) -> Item {
+fn with_intent(old: Option<Stored>, intent: Intent) -> Item {
     let absent = || Item {
         value: None,
         timestamp: Timestamp::ZERO,
@@ -352,15 +347,15 @@ fn with_intent(old: Option<&Stored>, intent: Intent) -> Item {
     };
     Item {
         intent: Some(intent),
-        ..old.map_or_else(absent, |old| old.item.clone())
+        ..old.map_or_else(absent, |old| old.item)
     }
 }
 
-fn objection(old: Option<&Stored>, condition: Condition) -> Option<Objection> {
-    if locked_by(old).is_some() {
+fn objection(old: Option<Old>, condition: Condition) -> Option<Objection> {
+    if old.is_some_and(|old| old.prepared.is_some()) {
         return Some(Objection::TransactionConflict);
     }
-    let version = old.and_then(Stored::version).map(|lsn| lsn.0);
+    let version = old.and_then(|old| old.version).map(|lsn| lsn.0);
     (!condition.holds(version)).then_some(Objection::ConditionFailed)
 }
 

@@ -39,10 +39,14 @@
 //!   refuses every new write. If clients, or routers, were as far ahead as the leader, that is as long as they were.
 //! * All of this must be the same on every replica and after every restart: it depends on the log alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod identities;
+
+use std::collections::BTreeSet;
 
 use model::{RequestId, limits};
 use storage::meta::{Remembered, RequestBlock};
+
+use identities::Identities;
 
 /// Forgotten blocks that one entry removes, at the most. More than the one that it may add, so that they get fewer.
 pub const DROPPED_BLOCKS_PER_ENTRY: usize = 32;
@@ -78,11 +82,12 @@ pub enum Seen<'a> {
 }
 
 /// The writes that a shard remembers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(PartialEq))]
 pub struct RequestWindow {
     bounds: WindowBounds,
     /// Everything that ended and was issued after the floor. Identities sort by issue time first.
-    known: BTreeMap<RequestId, Remembered>,
+    known: Identities,
     /// What was issued at this or before is forgotten, milliseconds since the Unix epoch. Never falls.
     floor_millis: u64,
     /// The blocks in the store, by the issue time of their newest write; the second is the Raft index.
@@ -96,7 +101,7 @@ impl RequestWindow {
     pub fn new(bounds: WindowBounds) -> Self {
         Self {
             bounds,
-            known: BTreeMap::new(),
+            known: Identities::default(),
             floor_millis: 0,
             blocks: BTreeSet::new(),
             current: Vec::new(),
@@ -115,9 +120,11 @@ impl RequestWindow {
     pub fn restore(&mut self, index: u64, block: &RequestBlock) {
         self.blocks.insert((newest(&block.remembered), index));
         let floor = self.floor_millis;
-        let remembered = block.remembered.iter().cloned();
-        self.known
-            .extend(remembered.filter(|(request, _)| request.issued_millis > floor));
+        for (request, ended) in &block.remembered {
+            if request.issued_millis > floor {
+                self.known.insert(*request, ended.clone());
+            }
+        }
     }
 
     /// What was issued at this or before is forgotten.
@@ -132,7 +139,7 @@ impl RequestWindow {
 
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.known.len() == 0
     }
 
     /// The number of blocks in the store, those among them that are yet to be removed.
@@ -144,8 +151,8 @@ impl RequestWindow {
     pub fn begin_entry(&mut self, now_millis: u64) {
         self.current.clear();
         let oldest = self.oldest_known(now_millis);
-        let newest_gone = self.known.range(..starting_at(oldest)).next_back();
-        if let Some((request, _)) = newest_gone {
+        let newest_gone = self.known.last_before(&starting_at(oldest));
+        if let Some(request) = newest_gone {
             self.forget_through(request.issued_millis);
         }
     }
@@ -176,7 +183,7 @@ impl RequestWindow {
         self.current.push((request, ended.clone()));
         self.known.insert(request, ended);
         while self.known.len() > self.bounds.entries {
-            let Some((oldest, _)) = self.known.first_key_value() else {
+            let Some(oldest) = self.known.first() else {
                 break;
             };
             self.forget_through(oldest.issued_millis);
@@ -215,13 +222,7 @@ impl RequestWindow {
 
     fn forget_through(&mut self, issued_millis: u64) {
         self.floor_millis = self.floor_millis.max(issued_millis);
-        // One by one and not by splitting the map, because in a full window one goes with each that comes.
-        while let Some(oldest) = self.known.first_entry() {
-            if oldest.key().issued_millis > self.floor_millis {
-                break;
-            }
-            oldest.remove();
-        }
+        self.known.forget_through(self.floor_millis);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A hash of a set of items that changes with each item in constant time.
 
 use std::fmt;
+use std::ops::{AddAssign, SubAssign};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
@@ -25,15 +26,19 @@ impl ContentHash {
     pub fn of(key: &[u8], item: &[u8]) -> Self {
         Self(xxh3_128_with_seed(item, xxh3_64(key)))
     }
+}
 
-    /// Adds an item.
-    pub fn add(&mut self, key: &[u8], item: &[u8]) {
-        self.0 = self.0.wrapping_add(Self::of(key, item).0);
+/// Adds items.
+impl AddAssign for ContentHash {
+    fn add_assign(&mut self, items: Self) {
+        self.0 = self.0.wrapping_add(items.0);
     }
+}
 
-    /// Takes away an item that was added.
-    pub fn remove(&mut self, key: &[u8], item: &[u8]) {
-        self.0 = self.0.wrapping_sub(Self::of(key, item).0);
+/// Takes away items that were added.
+impl SubAssign for ContentHash {
+    fn sub_assign(&mut self, items: Self) {
+        self.0 = self.0.wrapping_sub(items.0);
     }
 }
 

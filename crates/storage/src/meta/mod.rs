@@ -100,15 +100,21 @@ impl ShardMeta {
     /// A caller that passes another `old` than what is stored ruins the counters for good, which
     /// [`crate::snapshot::verify_shard`] finds.
     pub fn replace_item(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
+        let count = |item| ItemCount::of(key, item);
+        self.replace_counted(old.map(count), new.map(count));
+    }
+
+    /// The same for an item that has been counted.
+    pub fn replace_counted(&mut self, old: Option<ItemCount>, new: Option<ItemCount>) {
         if let Some(old) = old {
             self.items = self.items.wrapping_sub(1);
-            self.bytes = self.bytes.wrapping_sub((key.len() + old.len()) as u64);
-            self.content.remove(key, old);
+            self.bytes = self.bytes.wrapping_sub(old.bytes);
+            self.content -= old.content;
         }
         if let Some(new) = new {
             self.items = self.items.wrapping_add(1);
-            self.bytes = self.bytes.wrapping_add((key.len() + new.len()) as u64);
-            self.content.add(key, new);
+            self.bytes = self.bytes.wrapping_add(new.bytes);
+            self.content += new.content;
         }
     }
 
@@ -116,10 +122,29 @@ impl ShardMeta {
     /// comes with the prepare and goes with the decision. `key` is the [`crate::keys::generation_part`] of its key.
     pub fn replace_record(&mut self, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) {
         if let Some(old) = old {
-            self.content.remove(key, old);
+            self.content -= ContentHash::of(key, old);
         }
         if let Some(new) = new {
-            self.content.add(key, new);
+            self.content += ContentHash::of(key, new);
+        }
+    }
+}
+
+/// What one item counts in the [`ShardMeta`] of its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemCount {
+    /// Bytes of the replicated part of its key and of its encoding.
+    pub bytes: u64,
+    /// Its hash.
+    pub content: ContentHash,
+}
+
+impl ItemCount {
+    /// Of the item under a key, its [`crate::keys::item_part`], as it is encoded.
+    pub fn of(key: &[u8], item: &[u8]) -> Self {
+        Self {
+            bytes: (key.len() + item.len()) as u64,
+            content: ContentHash::of(key, item),
         }
     }
 }

@@ -179,7 +179,7 @@ fn an_item_counts_by_its_key_its_content_and_how_often_it_is_there() {
     assert_ne!(once, ContentHash::of(b"keyi", b"tem"));
     assert_ne!(once, ContentHash::of(b"item", b"key"));
     let mut twice = once;
-    twice.add(b"key", b"item");
+    twice += once;
     assert!(twice != once && twice != ContentHash::EMPTY);
 }
 

@@ -104,6 +104,8 @@ fn a_damaged_item_stops_the_replica_that_has_to_change_it() {
     let at = keys::item(SHARD, replica.machine.generation(), &key("a"));
     batch.put(at, &b"\x01\x02rubbish"[..]);
     replica.store.write(batch).unwrap();
+    // Until then it knows what it has written without reading it.
+    replica.machine.reload().unwrap();
     let entry = entry(3, NOW, vec![put("a", "3", request(NOW, 3))]);
     let broken = break_with(&mut replica, &[entry]);
     assert!(broken.to_string().contains("damaged"), "{broken}");

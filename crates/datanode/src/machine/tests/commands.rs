@@ -246,6 +246,17 @@ fn a_checkpoint_hashes_the_state_behind_its_whole_entry() {
 }
 
 #[test]
+pub(super) fn what_was_deleted_is_absent_to_the_next_put() {
+    let mut replica = Replica::new();
+    replica.one(put("a", "1", request(NOW, 1)));
+    replica.one(delete("a", request(NOW, 2)));
+    let absent = only_if(Condition::NotExists, put("a", "2", request(NOW, 3)));
+    assert_eq!(replica.one(absent), written(3));
+    assert_eq!(replica.machine.meta().items, 1);
+    replica.restart();
+}
+
+#[test]
 fn a_no_op_moves_index_and_term_only() {
     let mut replica = Replica::new();
     replica.one(put("a", "1", request(NOW, 1)));

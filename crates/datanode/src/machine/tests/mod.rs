@@ -233,6 +233,7 @@ impl Replica {
             .unwrap();
         assert_eq!(opened.meta(), self.machine.meta());
         assert_eq!(opened.window, self.machine.window);
+        assert_eq!(opened.prepared, self.machine.prepared);
         let undecided = |machine: &Machine| {
             let since = machine.reader().undecided_since(u64::MAX);
             since.into_iter().map(|(_, id)| id).collect::<Vec<_>>()

@@ -102,6 +102,10 @@ fn each_of_these_tests_fails_with_its_mutant() {
             once::a_follower_that_took_a_snapshot_remembers_what_the_sender_remembered,
         ),
         (
+            Mutant::SummaryOutlivesDelete,
+            commands::what_was_deleted_is_absent_to_the_next_put,
+        ),
+        (
             Mutant::VersionsRestart,
             commands::a_version_is_never_used_again_for_a_key,
         ),

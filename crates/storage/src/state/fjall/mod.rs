@@ -52,7 +52,7 @@ impl Default for FjallOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 8 << 20,
-            recent_bytes: 16 << 20,
+            recent_bytes: 32 << 20,
             recent_everything: false,
             memtable_bytes: 12 << 20,
             journal_bytes: 128 << 20,
