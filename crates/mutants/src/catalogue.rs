@@ -309,7 +309,7 @@ catalogue! {
     }
     SummaryOutlivesDelete "summary-outlives-delete" {
         mistake: "A machine still knows of an item that was deleted, and takes the next put for a change of it.",
-        caught_by: "linearizability: a condition on an absent item does not hold; items and hash of a shard are those of its content",
+        caught_by: "applied index and data agree",
         needs: "puts to keys that were deleted shortly before",
     }
     PrepareInPart "prepare-in-part" {
