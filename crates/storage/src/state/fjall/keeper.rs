@@ -5,9 +5,13 @@
 //!
 //! | fjall, under a lock | which holds up | here instead |
 //! |---|---|---|
-//! | syncs the journal before it writes a memtable to a table: all of 12 MiB at once | writes | a sync of the same file through another descriptor, whenever another [`SYNC_EVERY`] bytes were written |
+//! | syncs the journal before it writes a memtable to a table: all of a memtable at once | writes | a sync of the same file through another descriptor, whenever another [`SYNC_EVERY`] bytes were written |
 //! | frees a memtable after it was written to a table: a hundred thousand small pieces of memory, 50 ms or more | writes and reads | a second owner for each memtable, so that the last one to let go of it is this thread, without any lock |
 //! | removes tables that compaction has replaced, and journals, of 64 MiB: the file system frees the blocks, and may tell the disk | writes and reads | a descriptor of ours on each file, so that its blocks are freed when this thread closes it |
+//!
+//! And it ends memtables, each at another size, from half of what fjall would wait for to all of it. The replicas of a shard
+//! take the same writes; with memtables of one size all nodes would write their tables at the same moment, and no majority would be
+//! left whose disks are quiet. Three nodes on one disk, 64 clients that put: p99 0.77 of what it was, 0.87 with 256 clients.
 //!
 //! Measured on tmpfs, which leaves out what the disk adds: 20 s of overwrites at 40,000 items of 256 B a second, the writer at
 //! real-time priority because both cores had other work as well, twice each and in turn. Longest write 45 and 82 ms with this
@@ -20,7 +24,7 @@
 //! * What remains is what fjall still does under that lock, once per table that is written: it syncs a few small files, which
 //!   takes as long as the disk takes, and that is long when others keep it busy.
 //! * Work that nobody waits for still needs a core. On a machine without one to spare, writes are late for that reason.
-//! * It reaches the memtables through a part of fjall that is public but not documented. A release that
+//! * It reaches the memtables through parts of fjall that are public but not documented. A release that
 //!   changes it does not compile.
 
 use std::collections::BTreeMap;
@@ -35,7 +39,7 @@ use std::time::Duration;
 use fjall::{AbstractTree, Keyspace};
 use parking_lot::{Condvar, Mutex};
 
-use super::{Failure, StoreError};
+use super::{Failure, StoreError, error};
 
 /// Bytes of journal that are left to a sync inside of fjall, at most, give or take what is written during one sync. Also
 /// how often the active memtable is looked at; it takes many times as much.
@@ -58,6 +62,8 @@ pub(super) struct Keeper {
 
 struct Shared {
     dir: PathBuf,
+    /// When fjall itself ends a memtable, at the latest.
+    memtable_bytes: u64,
     failure: Arc<Failure>,
     /// Written since the thread last began to sync.
     unsynced: AtomicU64,
@@ -76,10 +82,12 @@ impl Keeper {
     pub(super) fn start(
         dir: &Path,
         keyspace: Keyspace,
+        memtable_bytes: u64,
         failure: Arc<Failure>,
     ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             dir: dir.to_owned(),
+            memtable_bytes,
             failure,
             unsynced: AtomicU64::new(0),
             wanted: Mutex::default(),
@@ -120,6 +128,7 @@ impl Shared {
         let mut files = HeldFiles::default();
         // Owned together with fjall. The newest one is in use.
         let mut memtables = vec![keyspace.tree.active_memtable()];
+        let mut enough = self.draw();
         let mut quiet = 0;
         while let Some(sync) = self.wait(quiet < QUIET_LOOKS) {
             quiet += 1;
@@ -127,7 +136,12 @@ impl Shared {
                 quiet = 0;
                 // An error is noted; the thread goes on for the memtables' sake.
                 let _ = self.sync();
-                let active = keyspace.tree.active_memtable();
+                let mut active = keyspace.tree.active_memtable();
+                if active.size() >= enough {
+                    self.rotate(keyspace);
+                    active = keyspace.tree.active_memtable();
+                    enough = self.draw();
+                }
                 if memtables
                     .last()
                     .is_none_or(|last| !Arc::ptr_eq(last, &active))
@@ -138,6 +152,17 @@ impl Shared {
             // Those that only we own are freed here.
             memtables.retain(|memtable| Arc::strong_count(memtable) > 1);
             files.look(&[&self.dir, &tables]);
+        }
+    }
+
+    /// How large the next memtable becomes, bytes, give or take [`SYNC_EVERY`].
+    fn draw(&self) -> u64 {
+        rand::random_range(self.memtable_bytes / 2..=self.memtable_bytes)
+    }
+
+    fn rotate(&self, keyspace: &Keyspace) {
+        if let Err(error) = keyspace.rotate_memtable() {
+            self.failure.note(error::map("end a memtable", error));
         }
     }
 
@@ -210,4 +235,36 @@ impl HeldFiles {
 fn newest_journal(dir: &Path) -> std::io::Result<Option<File>> {
     let newest = super::journals(dir)?.pop();
     newest.map(|(_, path)| File::open(path)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use fjall::AbstractTree as _;
+
+    use crate::state::{Batch, FjallOptions, FjallStore, StateStore};
+
+    #[test]
+    fn memtables_end_at_different_sizes() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = FjallOptions {
+            memtable_bytes: 4 << 20,
+            ..FjallOptions::default()
+        };
+        let store = FjallStore::open(dir.path(), &options).unwrap();
+        let active = || store.keyspace.tree.active_memtable();
+        let mut current = active();
+        let mut sizes = Vec::new();
+        for number in 0u32..4_000 {
+            let mut batch = Batch::new();
+            batch.put(number.to_be_bytes().to_vec(), vec![7; 32 << 10]);
+            store.write(batch).unwrap();
+            if active().id() != current.id() {
+                sizes.push(current.size() >> 20);
+                current = active();
+            }
+        }
+        let (smallest, largest) = (sizes.iter().min(), sizes.iter().max());
+        // At four fjall would end each.
+        assert!(smallest < Some(&4) && smallest < largest, "MiB: {sizes:?}");
+    }
 }

@@ -26,7 +26,7 @@ const KEYSPACE: &str = "state";
 const MIN_JOURNAL_BYTES: u64 = 64 << 20;
 const MIN_OPEN_FILES: usize = 10;
 
-/// Bounds of a [`FjallStore`]: all in all some 130 MiB of memory at a million items of 256 bytes.
+/// Bounds of a [`FjallStore`]: all in all some 140 MiB of memory at a million items of 256 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FjallOptions {
     /// Memory for blocks that were read, bytes.
@@ -35,8 +35,9 @@ pub struct FjallOptions {
     pub recent_bytes: u64,
     /// Keeps whatever was written last there, items or not: so that tests with keys of their own pass through it.
     pub recent_everything: bool,
-    /// Writes that are gathered in memory before they go to a table, bytes. While a table is being written, and more come,
-    /// the store holds up to five times as much, then it makes writers wait. Fixed when the store is made.
+    /// Writes that are gathered in memory before they go to a table, bytes: a random share from half of this to all of it. While a
+    /// table is being written, and more come, the store holds up to five times as much, then it makes writers wait. Fixed when the
+    /// store is made.
     pub memtable_bytes: u64,
     /// Journals on disk beyond which a table is written to make room, bytes. At least 64 MiB. Bounds the time that it
     /// takes to open the store.
@@ -54,7 +55,7 @@ impl Default for FjallOptions {
             cache_bytes: 8 << 20,
             recent_bytes: 32 << 20,
             recent_everything: false,
-            memtable_bytes: 12 << 20,
+            memtable_bytes: 16 << 20,
             journal_bytes: 128 << 20,
             open_files: 256,
             workers: 3,
@@ -114,7 +115,12 @@ impl FjallStore {
             Self::open_database(dir, options).map_err(|e| error::opening(dir, e))?;
         let failure = Arc::new(Failure::default());
         Ok(Self {
-            keeper: Keeper::start(dir, keyspace.clone(), Arc::clone(&failure))?,
+            keeper: Keeper::start(
+                dir,
+                keyspace.clone(),
+                options.memtable_bytes,
+                Arc::clone(&failure),
+            )?,
             database,
             keyspace,
             recent: Recent::new(options.recent_bytes, options.recent_everything),
