@@ -12,7 +12,7 @@ use bytes::Bytes;
 use model::{Condition, Item, Key, Lsn, RequestId, ShardId, Timestamp, TransactionId};
 use raft::{Entry, EntryKind, Index};
 use storage::keys;
-use storage::meta::{ItemCount, Remembered, ShardMeta};
+use storage::meta::{Remembered, ShardMeta};
 use storage::state::{Batch, StateStore, StoreError};
 
 use super::command::{Command, CommandBatch};
@@ -142,18 +142,6 @@ pub(super) struct Step<'a> {
 pub(super) struct Stored {
     pub(super) item: Item,
     pub(super) old: Old,
-}
-
-impl Stored {
-    fn new(at: &[u8], item: Item, encoded: &[u8]) -> Self {
-        let old = Old {
-            version: item.value.as_ref().map(|_| item.lsn),
-            timestamp: item.timestamp,
-            prepared: item.intent.as_ref().map(|intent| intent.transaction),
-            count: ItemCount::of(keys::item_part(at), encoded),
-        };
-        Self { item, old }
-    }
 }
 
 impl AsRef<Old> for Stored {
@@ -434,13 +422,16 @@ impl Step<'_> {
             return Ok(None);
         };
         let item = Item::decode(&encoded).map_err(|error| damaged(self.shard, &error))?;
-        Ok(Some(Stored::new(at, item, &encoded)))
+        let old = Old::of(at, &item, &encoded);
+        Ok(Some(Stored { item, old }))
     }
 
     /// Puts something else in the place of what is under a key. Every change of an item comes through here.
     pub(super) fn replace(&mut self, at: Bytes, old: Option<Old>, new: Option<Item>) {
-        let new = new.map(|item| (item.encode(), item));
-        let new = new.map(|(encoded, item)| (Stored::new(&at, item, &encoded).old, encoded));
+        let new = new.map(|item| {
+            let encoded = item.encode();
+            (Old::of(&at, &item, &encoded), encoded)
+        });
         let now = new.as_ref().map(|(now, _)| *now);
         self.meta
             .replace_counted(old.map(|old| old.count), now.map(|now| now.count));

@@ -23,10 +23,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use model::{Lsn, Timestamp, TransactionId};
+use model::{Item, Lsn, Timestamp, TransactionId};
 use parking_lot::{Mutex, MutexGuard};
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
+use storage::keys;
 use storage::meta::{ContentHash, ItemCount};
 
 /// Items of which all machines of an applier may know. Some 80 bytes each.
@@ -43,6 +44,18 @@ pub(super) struct Old {
     /// The transaction that is prepared on it.
     pub(super) prepared: Option<TransactionId>,
     pub(super) count: ItemCount,
+}
+
+impl Old {
+    /// The item under a stored key, as it is encoded.
+    pub(super) fn of(at: &[u8], item: &Item, encoded: &[u8]) -> Self {
+        Self {
+            version: item.value.as_ref().map(|_| item.lsn),
+            timestamp: item.timestamp,
+            prepared: item.intent.as_ref().map(|intent| intent.transaction),
+            count: ItemCount::of(keys::item_part(at), encoded),
+        }
+    }
 }
 
 impl AsRef<Self> for Old {
