@@ -30,7 +30,7 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, UnitWeighter};
 use storage::keys;
 use storage::meta::{ContentHash, ItemCount};
 
-/// Items of which all machines of an applier may know. Some 80 bytes each.
+/// Items of which all machines of an applier may know. Some 80 bytes each, so 10 MiB for each worker of a node.
 const ITEMS_OF_AN_APPLIER: usize = 1 << 17;
 /// Of a machine that shares with nobody yet. So few that tests see what it is to know nothing.
 const ITEMS_OF_ONE: usize = 8;

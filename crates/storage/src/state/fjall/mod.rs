@@ -91,6 +91,8 @@ impl FjallOptions {
 ///
 /// Dropping it syncs the journal and waits for running compactions. A view that outlives it keeps the directory locked.
 pub struct FjallStore {
+    /// Dropped first, and with it ended: a memtable that it ended after the database's threads have stopped would keep the directory locked.
+    keeper: Keeper,
     database: Database,
     keyspace: Keyspace,
     recent: Recent,
@@ -98,7 +100,6 @@ pub struct FjallStore {
     writing: Mutex<()>,
     dir: PathBuf,
     failure: Arc<Failure>,
-    keeper: Keeper,
 }
 
 impl FjallStore {
