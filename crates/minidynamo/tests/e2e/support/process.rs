@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
@@ -157,8 +157,17 @@ impl Process {
     }
 
     /// `SIGSTOP`.
+    ///
+    /// Returns once every thread stands still. On a busy machine the others run on, and answer, until the one that is to take the
+    /// signal gets a core.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !all_stopped(&tasks) {
+            assert!(Instant::now() < deadline, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// `SIGCONT`.
@@ -222,4 +231,16 @@ impl Drop for Process {
             );
         }
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn all_stopped(tasks: &str) -> bool {
+    let mut tasks = fs::read_dir(tasks).unwrap();
+    tasks.all(|task| {
+        let stat = fs::read_to_string(task.unwrap().path().join("stat"));
+        // One that has ended meanwhile does nothing either.
+        stat.map_or(true, |stat| {
+            stat.rsplit(')').next().unwrap().starts_with(" T")
+        })
+    })
 }
