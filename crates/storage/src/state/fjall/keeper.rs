@@ -242,18 +242,24 @@ fn newest_journal(dir: &Path) -> std::io::Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use fjall::AbstractTree as _;
 
     use crate::state::{Batch, FjallOptions, FjallStore, StateStore};
 
+    fn open(dir: &Path, memtable_bytes: u64) -> FjallStore {
+        let options = FjallOptions {
+            memtable_bytes,
+            ..FjallOptions::default()
+        };
+        FjallStore::open(dir, &options).unwrap()
+    }
+
     #[test]
     fn memtables_end_at_different_sizes() {
         let dir = tempfile::tempdir().unwrap();
-        let options = FjallOptions {
-            memtable_bytes: 4 << 20,
-            ..FjallOptions::default()
-        };
-        let store = FjallStore::open(dir.path(), &options).unwrap();
+        let store = open(dir.path(), 4 << 20);
         let active = || store.keyspace.tree.active_memtable();
         let mut current = active();
         let mut sizes = Vec::new();
@@ -275,12 +281,8 @@ mod tests {
     #[test]
     fn a_store_that_is_dropped_while_a_memtable_ends_can_be_opened_again() {
         let dir = tempfile::tempdir().unwrap();
-        let options = FjallOptions {
-            memtable_bytes: 1 << 20,
-            ..FjallOptions::default()
-        };
         for round in 0u32..40 {
-            let store = FjallStore::open(dir.path(), &options).unwrap();
+            let store = open(dir.path(), 1 << 20);
             let mut batch = Batch::new();
             batch.put(round.to_be_bytes().to_vec(), vec![7; 1 << 20]);
             store.write(batch).unwrap();
