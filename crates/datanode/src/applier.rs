@@ -81,7 +81,7 @@ impl Applier {
             }
         }
         self.apply_gathered(&mut told);
-        told.into_inputs()
+        told.inputs
     }
 
     fn run_other(&mut self, job: ApplyJob, told: &mut Told) {
@@ -102,7 +102,7 @@ impl Applier {
                 shard,
                 generation,
                 answer,
-            } => told.more.extend(self.install(shard, generation, answer)),
+            } => told.inputs.extend(self.install(shard, generation, answer)),
             ApplyJob::Serve { shard, serving } => match self.machines.get(&shard) {
                 Some(machine) if serving => self.hosted.serve(machine.reader()),
                 None if self.stopped.contains_key(&shard) => {}
@@ -132,7 +132,7 @@ impl Applier {
                     batches.push(batch);
                     steps.push((shard, staged, gathered));
                 }
-                Err(broken) => told.more.push(self.stop(shard, broken.to_string())),
+                Err(broken) => told.inputs.push(self.stop(shard, broken.to_string())),
             }
         }
         if steps.is_empty() {
@@ -145,11 +145,12 @@ impl Applier {
             };
             match machine.end(staged, &written) {
                 Ok(applied) => {
-                    let report = self.report(shard, &applied);
-                    told.applied.extend(report);
+                    if let Some(report) = self.report(shard, &applied) {
+                        told.applied(report);
+                    }
                     answer(applied, gathered.replies, gathered.leader);
                 }
-                Err(broken) => told.more.push(self.stop(shard, broken.to_string())),
+                Err(broken) => told.inputs.push(self.stop(shard, broken.to_string())),
             }
         }
     }
@@ -249,17 +250,21 @@ impl Applier {
     }
 }
 
-/// What the worker is told.
+/// What the worker is told, in the order in which it happened: what was applied after a snapshot was installed may be beyond what the
+/// worker has handed out itself, until it knows of the snapshot.
 #[derive(Default)]
 struct Told {
-    applied: Vec<Applied>,
-    more: Vec<Input>,
+    inputs: Vec<Input>,
 }
 
 impl Told {
-    fn into_inputs(self) -> Vec<Input> {
-        let applied = (!self.applied.is_empty()).then_some(Input::Applied(self.applied));
-        applied.into_iter().chain(self.more).collect()
+    /// Joins what was told last, if that is of the same kind.
+    fn applied(&mut self, report: Applied) {
+        if let Some(Input::Applied(reports)) = self.inputs.last_mut() {
+            reports.push(report);
+        } else {
+            self.inputs.push(Input::Applied(vec![report]));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use environment::SystemClock;
 use model::{Condition, Key, RequestId, TableId};
 use parking_lot::Mutex;
 use raft::{Entry, EntryKind};
+use storage::snapshot::{SnapshotSink, SnapshotSource};
 use storage::state::MemoryStore;
 
 use super::*;
@@ -265,4 +266,42 @@ fn a_write_that_fails_stops_every_group_that_was_in_it() {
         .iter()
         .filter(|input| matches!(input, Input::ApplyFailed { .. }));
     assert_eq!((stopped.count(), applied(&told)), (2, vec![]));
+}
+
+/// Entries may have been handed out before the worker knows that a snapshot stands for them, and come up behind it.
+#[test]
+fn of_what_is_applied_behind_a_snapshot_the_worker_hears_after_the_snapshot() {
+    let source = MemoryStore::new();
+    let (mut ahead, [first, ..]) = with_shards(&source);
+    ahead.run((1..=4).map(|index| put_in(first, index)));
+    let behind = MemoryStore::new();
+    let (mut applier, [_, second, _]) = with_shards(&behind);
+    applier.run([put_in(first, 1)]);
+    let mut chunks = SnapshotSource::new(source.view(), first).unwrap();
+    let header = chunks.header().clone();
+    let mut sink = SnapshotSink::begin(Arc::new(behind), header).unwrap();
+    while let Some(chunk) = chunks.next_chunk(1000).unwrap() {
+        sink.add(chunk).unwrap();
+    }
+    let install = ApplyJob::Install {
+        shard: first,
+        generation: sink.finish().unwrap().generation,
+        answer: Box::new(|_| {}),
+    };
+    let told = applier.run([
+        put_in(second, 1),
+        install,
+        put_in(first, 2),
+        put_in(first, 3),
+    ]);
+    let order: Vec<_> = told
+        .iter()
+        .map(|input| match input {
+            Input::SnapshotInstalled { index, .. } => ("installed", index.0),
+            Input::Applied(reports) => ("applied", reports[0].index.0),
+            _ => ("something else", 0),
+        })
+        .collect();
+    assert_eq!(order, [("installed", 4), ("applied", 4)]);
+    assert_eq!(applied(&told), [(0, 4), (1, 1)]);
 }
