@@ -1,4 +1,4 @@
-//! Deadlines: what the caller set in `grpc-timeout`, or the default.
+//! Deadlines: what the caller set in `grpc-timeout` or for an operation of a stream, or the default.
 //!
 //! Of what the caller set a little is kept for the way of the answer. Otherwise it would meet its own end of the call there, where
 //! the caller's gRPC library says `DEADLINE_EXCEEDED` and nothing about what became of the request.
@@ -23,8 +23,18 @@ const MAX_WAY_BACK: Duration = Duration::from_millis(100);
 /// Longer than [`limits::MAX_DATA_DEADLINE_MILLIS`] counts as that: a write must not be tried for longer
 /// than shards remember its identity.
 pub fn of_data(metadata: &MetadataMap) -> Result<Duration, Error> {
+    Ok(bounded(from_metadata(metadata)?))
+}
+
+/// The same of an operation that came over a stream, in milliseconds; 0 for none.
+pub fn of_operation(timeout_millis: u32) -> Duration {
+    let given = Duration::from_millis(timeout_millis.into());
+    bounded((timeout_millis > 0).then(|| without_way_back(given)))
+}
+
+fn bounded(time: Option<Duration>) -> Duration {
     let most = Duration::from_millis(limits::MAX_DATA_DEADLINE_MILLIS);
-    Ok(from_metadata(metadata)?.unwrap_or(DEFAULT_DATA).min(most))
+    time.unwrap_or(DEFAULT_DATA).min(most)
 }
 
 /// The time that a caller gives an administrative operation.
@@ -38,8 +48,12 @@ fn from_metadata(metadata: &MetadataMap) -> Result<Option<Duration>, Error> {
     };
     let parsed = value.to_str().ok().and_then(parse);
     parsed
-        .map(|time| Some(time.saturating_sub((time / 5).min(MAX_WAY_BACK))))
+        .map(|time| Some(without_way_back(time)))
         .ok_or_else(|| Error::invalid("grpc-timeout", "not a timeout of gRPC's form"))
+}
+
+fn without_way_back(time: Duration) -> Duration {
+    time.saturating_sub((time / 5).min(MAX_WAY_BACK))
 }
 
 /// `TimeoutValue TimeoutUnit`: 1 to 8 digits and one of `H M S m u n`.
@@ -89,6 +103,14 @@ mod tests {
             of_admin(&metadata),
             Ok(five_hours.saturating_sub(MAX_WAY_BACK))
         );
+    }
+
+    #[test]
+    fn an_operation_of_a_stream_has_the_deadline_that_a_call_would_have() {
+        assert_eq!(of_operation(0), DEFAULT_DATA);
+        assert_eq!(of_operation(1), Duration::from_micros(800));
+        assert_eq!(of_operation(2000), Duration::from_millis(1900));
+        assert_eq!(of_operation(u32::MAX), Duration::from_secs(60));
     }
 
     #[test]

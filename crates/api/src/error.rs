@@ -24,7 +24,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::internal;
+use crate::{internal, v1};
 
 /// The domain of every `google.rpc.ErrorInfo` from here.
 pub const DOMAIN: &str = "minidynamo";
@@ -227,47 +227,44 @@ impl TryFrom<&Status> for Error {
     }
 }
 
-impl From<Error> for internal::Failure {
-    fn from(error: Error) -> Self {
-        let wait = error.retry_after.map_or(0, |wait| wait.as_millis());
-        Self {
-            reason: error.reason.as_str().to_owned(),
-            message: error.message,
-            metadata: error.metadata.into_iter().collect(),
-            retry_after_millis: u32::try_from(wait).unwrap_or(u32::MAX),
+/// The messages by which an error travels outside of a status: both have the same fields.
+macro_rules! carried_by {
+    ($($message:ty),*) => {$(
+        impl From<Error> for $message {
+            fn from(error: Error) -> Self {
+                let wait = error.retry_after.map_or(0, |wait| wait.as_millis());
+                Self {
+                    reason: error.reason.as_str().to_owned(),
+                    message: error.message,
+                    metadata: error.metadata.into_iter().collect(),
+                    retry_after_millis: u32::try_from(wait).unwrap_or(u32::MAX),
+                }
+            }
         }
-    }
+
+        impl From<$message> for Error {
+            /// A reason that this version does not know is taken for an unknown outcome, which promises nothing.
+            fn from(message: $message) -> Self {
+                let wait = message.retry_after_millis;
+                Self {
+                    reason: Reason::from_name(&message.reason).unwrap_or(Reason::OutcomeUnknown),
+                    message: message.message,
+                    metadata: message.metadata.into_iter().collect(),
+                    retry_after: (wait > 0).then(|| Duration::from_millis(wait.into())),
+                }
+            }
+        }
+    )*};
 }
 
-impl From<internal::Failure> for Error {
-    /// A reason that this version does not know is taken for an unknown outcome, which promises nothing.
-    fn from(failure: internal::Failure) -> Self {
-        let wait = failure.retry_after_millis;
-        Self {
-            reason: Reason::from_name(&failure.reason).unwrap_or(Reason::OutcomeUnknown),
-            message: failure.message,
-            metadata: failure.metadata.into_iter().collect(),
-            retry_after: (wait > 0).then(|| Duration::from_millis(wait.into())),
-        }
-    }
-}
-
-impl From<Error> for crate::v1::ItemError {
-    fn from(error: Error) -> Self {
-        Self {
-            reason: error.reason.as_str().to_owned(),
-            message: error.message,
-            metadata: error.metadata.into_iter().collect(),
-        }
-    }
-}
+carried_by!(internal::Failure, v1::ItemError);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_survives_the_way_through_a_status_and_a_failure() {
+    fn every_reason_survives_the_way_through_a_status_a_failure_and_an_item() {
         for &reason in Reason::ALL {
             let error = Error::new(reason, "what happened")
                 .with("field", "key")
@@ -276,6 +273,7 @@ mod tests {
             assert_eq!(status.code(), reason.code());
             assert_eq!(Error::try_from(&status).unwrap(), error);
             assert_eq!(Error::from(internal::Failure::from(error.clone())), error);
+            assert_eq!(Error::from(v1::ItemError::from(error.clone())), error);
             assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
         }
     }

@@ -149,7 +149,7 @@ async fn one_run(
 ) -> Result<Run, Failure> {
     let plan = plan(options, point);
     match system {
-        System::Ours => {
+        System::Ours | System::Calls => {
             let consistency = match point.work {
                 Work::EventualGet => Consistency::Eventual,
                 _ => Consistency::Strong,
@@ -157,7 +157,11 @@ async fn one_run(
             let servers = systems.ours.pids();
             // All but ZooKeeper.
             let charged = servers.len() - 1;
-            press(plan, servers, charged, &systems.ours.tables(consistency)).await
+            let tables = match system {
+                System::Calls => systems.ours.tables_by_calls(consistency),
+                _ => systems.ours.tables(consistency),
+            };
+            press(plan, servers, charged, &tables).await
         }
         System::Etcd => {
             let members = match point.work {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::measurements::{Measurements, Run, Spread, ratios};
 use crate::points::{CLIENTS, ITEMS, LARGE, OVERLOAD, Point, TOGETHER, Work};
 use crate::standing::Standing;
-use crate::systems::System::{self, Ceiling, Etcd, Ours};
+use crate::systems::System::{self, Calls, Ceiling, Etcd, Ours};
 
 /// What a measured value must be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -91,15 +91,20 @@ impl Rows<'_> {
             (Point::new(Work::Put, CLIENTS), 2.5, Some(50.0)),
             (Point::new(Work::Put, CLIENTS).of_size(LARGE), 2.5, None),
         ];
-        for (point, times, percent) in points {
-            let name = format!("{}: throughput against etcd's", point.name());
-            let values = self.against(point, Etcd, |run| run.throughput);
-            self.row(name, TIMES, values, Bound::AtLeast(times));
-            if let Some(percent) = percent {
-                let name = format!("{}: throughput against the ceiling", point.name());
-                let values = self.against(point, Ceiling, |run| run.throughput);
-                let values = values.into_iter().map(|ratio| 100.0 * ratio).collect();
-                self.row(name, PERCENT, values, Bound::AtLeast(percent));
+        for (ours, way) in [(Ours, ""), (Calls, ", by calls")] {
+            for (point, times, percent) in points {
+                let against = |other| {
+                    let values = |system| self.values(point, system, |run| run.throughput);
+                    ratios(&values(ours), &values(other))
+                };
+                let (etcd, ceiling) = (against(Etcd), against(Ceiling));
+                let name = format!("{}{way}: throughput against", point.name());
+                self.row(format!("{name} etcd's"), TIMES, etcd, Bound::AtLeast(times));
+                if let Some(percent) = percent {
+                    let ceiling = ceiling.into_iter().map(|ratio| 100.0 * ratio).collect();
+                    let bound = Bound::AtLeast(percent);
+                    self.row(format!("{name} the ceiling"), PERCENT, ceiling, bound);
+                }
             }
         }
     }

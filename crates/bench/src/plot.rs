@@ -76,6 +76,7 @@ fn head(svg: &mut String, outcome: &Outcome) {
     let mut left = 16.0;
     for (system, label) in [
         (System::Ours, "Mini-DynamoDB"),
+        (System::Calls, "… by a call for each operation"),
         (System::Etcd, "etcd"),
         (System::Ceiling, "two hops of gRPC and nothing else"),
     ] {
@@ -88,6 +89,7 @@ fn head(svg: &mut String, outcome: &Outcome) {
 fn color(system: System) -> &'static str {
     match system {
         System::Ours => "#2563a8",
+        System::Calls => "#8fb4dc",
         System::Etcd => "#e08a2c",
         System::Ceiling => "#b9bec6",
     }
@@ -102,7 +104,8 @@ fn groups(outcome: &Outcome, value: fn(&Run) -> f64) -> Vec<Group> {
         Point::new(Work::Put, 256).of_size(LARGE),
     ];
     let groups = shown.map(|point| {
-        let bars = [System::Ours, System::Etcd, System::Ceiling].into_iter();
+        let systems = [System::Ours, System::Calls, System::Etcd, System::Ceiling];
+        let bars = systems.into_iter();
         let bars = bars.filter_map(|system| {
             let spread = outcome.measurements.spread(point, system, value)?;
             Some((system, spread))

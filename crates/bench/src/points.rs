@@ -3,7 +3,7 @@
 use load::{Distribution, Placement, Workload};
 use serde::Serialize;
 
-use crate::systems::System::{self, Ceiling, Etcd, Ours};
+use crate::systems::System::{self, Calls, Ceiling, Etcd, Ours};
 
 /// Bytes of a value where nothing else is said.
 pub const SMALL: usize = 128;
@@ -156,14 +156,16 @@ pub fn all(quick: bool) -> Vec<(Point, Vec<System>)> {
     let both = || vec![Ours, Etcd];
     let mut points = Vec::new();
     for work in [Work::EventualGet, Work::ConsistentGet, Work::Put] {
-        points.push((Point::new(work, CLIENTS), vec![Ours, Etcd, Ceiling]));
+        let all = vec![Ours, Etcd, Calls, Ceiling];
+        points.push((Point::new(work, CLIENTS), all));
         points.push((Point::new(work, 64), both()));
         points.push((Point::new(work, 1), both()));
     }
     for work in [Work::ConsistentGet, Work::Put] {
         points.push((Point::new(work, OVERLOAD), vec![Ours]));
     }
-    points.push((Point::new(Work::Put, CLIENTS).of_size(LARGE), both()));
+    let large = Point::new(Work::Put, CLIENTS).of_size(LARGE);
+    points.push((large, vec![Ours, Etcd, Calls]));
     points.push((Point::new(Work::Put, 64).of_size(TOGETHER), vec![Ours]));
     points.push((Point::new(Work::TransactPutOneShard, 64), vec![Ours]));
     points.push((Point::new(Work::TransactGet, 64), both()));

@@ -18,8 +18,10 @@ use crate::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
-    /// Mini-DynamoDB.
+    /// Mini-DynamoDB, as the client library uses it: over a stream.
     Ours,
+    /// The same cluster, by a call for each operation.
+    Calls,
     /// etcd.
     Etcd,
     /// The bare two hops of gRPC.
@@ -31,6 +33,7 @@ impl System {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "Mini-DynamoDB",
+            Self::Calls => "… by calls",
             Self::Etcd => "etcd",
             Self::Ceiling => "ceiling",
         }

@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use api::{Reason, convert, v1};
+use api::{convert, v1};
 use bytes::Bytes;
 use model::Condition;
 use model::limits::MAX_BATCH_BYTES;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::item_of;
 use crate::history::{Failure, History, Kind, Next};
+use crate::operation::malformed;
 use crate::retry::{Answered, call};
 use crate::{Client, Consistency, Error, Item};
 
@@ -132,7 +133,8 @@ impl Client {
                 Ok(answered) if answered.answer.len() == pending.len() => answered,
                 Ok(answered) => {
                     let (got, expected) = (answered.answer.len(), pending.len());
-                    let error = malformed(kind, got, expected, &self.routers().addresses());
+                    let message = format!("{got} results for {expected} items");
+                    let error = malformed(kind, message, &self.routers().addresses());
                     return self.finish(results, pending, &error, started, first);
                 }
                 Err(error) => return self.finish(results, pending, &error, started, first),
@@ -203,22 +205,10 @@ fn check_bytes(field: &str, bytes: usize) -> Result<(), Error> {
     Err(api::Error::invalid(field, message).into())
 }
 
-fn malformed(kind: Kind, got: usize, expected: usize, routers: &str) -> Error {
-    let message = format!("{got} results for {expected} items");
-    match kind {
-        Kind::Read => Error::Foreign {
-            router: routers.to_owned(),
-            code: tonic::Code::Internal,
-            message,
-        },
-        Kind::Write | Kind::Once => api::Error::outcome_unknown(message).into(),
-    }
-}
-
 fn of_get(result: v1::BatchGetResult) -> Result<Option<Item>, api::Error> {
     match result.result {
         Some(v1::batch_get_result::Result::Item(item)) => Ok(item_of(item)),
-        Some(v1::batch_get_result::Result::Error(error)) => Err(of_item(error)),
+        Some(v1::batch_get_result::Result::Error(error)) => Err(error.into()),
         None => Err(api::Error::outcome_unknown("an empty result")),
     }
 }
@@ -226,17 +216,7 @@ fn of_get(result: v1::BatchGetResult) -> Result<Option<Item>, api::Error> {
 fn of_put(result: v1::BatchPutResult) -> Result<u64, api::Error> {
     match result.result {
         Some(v1::batch_put_result::Result::Item(item)) => Ok(item.version),
-        Some(v1::batch_put_result::Result::Error(error)) => Err(of_item(error)),
+        Some(v1::batch_put_result::Result::Error(error)) => Err(error.into()),
         None => Err(api::Error::outcome_unknown("an empty result")),
     }
-}
-
-/// A reason that this version does not know promises nothing.
-fn of_item(error: v1::ItemError) -> api::Error {
-    let mut read = api::Error::new(
-        Reason::from_name(&error.reason).unwrap_or(Reason::OutcomeUnknown),
-        error.message,
-    );
-    read.metadata = error.metadata.into_iter().collect();
-    read
 }

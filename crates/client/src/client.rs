@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use api::v1::operation::Kind as Question;
+use api::v1::operation_result::Kind as Answer;
 use api::{convert, deadline, v1};
 use bytes::Bytes;
 use environment::{Clock, Environment};
@@ -44,6 +46,9 @@ pub struct Options {
     /// Connections to a router, used in turn. One carries hundreds of requests at a time; more help
     /// only a load generator.
     pub connections: usize,
+    /// Whether operations on a connection share one stream once there are several, which costs a fraction of a call for
+    /// each. On by default; off is for comparing the two.
+    pub streams: bool,
     /// Time and network.
     pub environment: Environment,
 }
@@ -54,6 +59,7 @@ impl Default for Options {
             data_timeout: deadline::DEFAULT_DATA,
             admin_timeout: deadline::DEFAULT_ADMIN,
             connections: 1,
+            streams: true,
             environment: Environment::default(),
         }
     }
@@ -100,7 +106,12 @@ impl Client {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                routers: Routers::new(addresses, options.connections, &options.environment.network),
+                routers: Routers::new(
+                    addresses,
+                    options.connections,
+                    options.streams,
+                    &options.environment.network,
+                ),
                 clock: Arc::clone(&options.environment.clock),
                 id: rand::random(),
                 writes: AtomicU64::new(0),
@@ -132,9 +143,9 @@ impl Client {
             key: key.into(),
             consistent: consistency == Consistency::Strong,
         };
-        let answer = self.data(Kind::Read, |attempt| {
-            let request = attempt.request(message.clone());
-            async move { attempt.key_value().get(request).await }
+        let answer = self.operate(Kind::Read, Question::Get(message), |answer| match answer {
+            Answer::Get(answer) => Some(answer),
+            _ => None,
         });
         Ok(item_of(answer.await?))
     }
@@ -160,11 +171,11 @@ impl Client {
         condition: Condition,
     ) -> Result<u64, Error> {
         let message = self.put_request(table, key.into(), value.into(), condition)?;
-        let answer = self.data(Kind::Write, |attempt| {
-            let request = attempt.request(message.clone());
-            async move { attempt.key_value().put(request).await }
+        let answer = self.operate(Kind::Write, Question::Put(message), |answer| match answer {
+            Answer::Put(answer) => Some(answer.version),
+            _ => None,
         });
-        Ok(answer.await?.version)
+        answer.await
     }
 
     /// Removes an item. An absent one is no error.
@@ -187,11 +198,15 @@ impl Client {
             condition: convert::condition_message(condition),
             request_id: Some(self.next_request_id().into()),
         };
-        let answer = self.data(Kind::Write, |attempt| {
-            let request = attempt.request(message.clone());
-            async move { attempt.key_value().delete(request).await }
-        });
-        answer.await.map(|_| ())
+        let answer = self.operate(
+            Kind::Write,
+            Question::Delete(message),
+            |answer| match answer {
+                Answer::Delete(_) => Some(()),
+                _ => None,
+            },
+        );
+        answer.await
     }
 
     /// A put with its identity. Too large a value is refused here, before it meets the limit of messages.
@@ -227,19 +242,10 @@ impl Client {
         &self.shared.routers
     }
 
-    pub(crate) async fn data<T, F, Answer>(&self, kind: Kind, send: F) -> Result<T, Error>
+    pub(crate) async fn admin<T, F, A>(&self, kind: Kind, send: F) -> Result<T, Error>
     where
-        F: Fn(Attempt) -> Answer,
-        Answer: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    {
-        let answered = call(self.routers(), kind, self.data_timeout, send).await?;
-        Ok(answered.answer)
-    }
-
-    pub(crate) async fn admin<T, F, Answer>(&self, kind: Kind, send: F) -> Result<T, Error>
-    where
-        F: Fn(Attempt) -> Answer,
-        Answer: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+        F: Fn(Attempt) -> A,
+        A: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
         let answered = call(self.routers(), kind, self.admin_timeout, send).await?;
         Ok(answered.answer)

@@ -6,17 +6,22 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use environment::Network;
+use hyper::Uri;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lanes::Lane;
 use model::limits::MAX_MESSAGE_BYTES;
 use tonic::body::Body;
 
 use crate::address::Address;
+use crate::operation::Operate;
+use crate::stream::Stream;
 
 /// How long one attempt to open a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,47 +46,68 @@ pub(crate) struct SendError {
 /// A handle to the connection; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    requests: SendRequest<Body>,
+    /// For calls.
+    pub(crate) requests: Requests,
+    /// None where operations are always calls of their own.
+    stream: Option<Arc<Stream>>,
 }
 
 impl Connection {
     /// Opens a connection. An error means that nothing of any request was sent.
-    pub(crate) async fn open(network: &dyn Network, address: &Address) -> Result<Self, String> {
-        tokio::time::timeout(CONNECT_TIMEOUT, Self::open_now(network, address))
+    pub(crate) async fn open(
+        network: &dyn Network,
+        address: &Address,
+        streams: bool,
+    ) -> Result<Self, String> {
+        let requests = tokio::time::timeout(CONNECT_TIMEOUT, open(network, address))
             .await
-            .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))
-    }
-
-    async fn open_now(network: &dyn Network, address: &Address) -> Result<Self, String> {
-        let stream = network
-            .connect(&address.authority)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (requests, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
-        // Ends when the last handle is dropped or the connection breaks; every request on it learns of
-        // that by its own error.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Self { requests })
+            .unwrap_or_else(|_| Err(format!("no connection within {CONNECT_TIMEOUT:?}")))?;
+        Ok(Self {
+            requests,
+            stream: streams.then(Arc::default),
+        })
     }
 
     /// Whether it can take no further request.
     pub(crate) fn is_closed(&self) -> bool {
-        self.requests.is_closed()
+        self.requests.0.is_closed()
+    }
+
+    /// The lane of its stream, where that stands.
+    pub(crate) fn lane(&self, origin: &Uri) -> Option<&Arc<Lane<Operate>>> {
+        let stream = self.stream.as_ref()?;
+        stream.lane(&self.requests, origin)
     }
 }
 
-impl tower::Service<hyper::Request<Body>> for Connection {
+/// What takes requests to the connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests(SendRequest<Body>);
+
+async fn open(network: &dyn Network, address: &Address) -> Result<Requests, String> {
+    let stream = network
+        .connect(&address.authority)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (requests, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
+    // Ends when the last handle is dropped or the connection breaks; every request on it learns of
+    // that by its own error.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(Requests(requests))
+}
+
+impl tower::Service<hyper::Request<Body>> for Requests {
     type Response = hyper::Response<Incoming>;
     type Error = SendError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, SendError>> + Send>>;
@@ -92,7 +118,7 @@ impl tower::Service<hyper::Request<Body>> for Connection {
     }
 
     fn call(&mut self, request: hyper::Request<Body>) -> Self::Future {
-        let answer = self.requests.try_send_request(request);
+        let answer = self.0.try_send_request(request);
         Box::pin(async move {
             answer.await.map_err(|error| SendError {
                 maybe_sent: error.message().is_none(),

@@ -25,6 +25,11 @@
 //! # }
 //! ```
 //!
+//! # How it is sent
+//!
+//! A lone operation is a gRPC call. Once there are several on a connection they share one stream, at a fraction of the cost. That
+//! changes nothing in what they mean; what was sent when the stream ends counts as lost, like a call whose connection breaks.
+//!
 //! # What is sent again, and what an error promises
 //!
 //! Within its deadline a request is sent again whenever that can do no harm. A put or delete carries an
@@ -61,8 +66,10 @@ mod client;
 mod connection;
 mod error;
 mod history;
+mod operation;
 mod retry;
 mod routers;
+mod stream;
 mod transaction;
 
 pub use api::{Error as ServiceError, Reason, v1};

@@ -1,32 +1,33 @@
 //! Carries a request through its attempts, within its deadline.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::v1::cluster_client::ClusterClient;
 use api::v1::key_value_client::KeyValueClient;
 use api::v1::tables_client::TablesClient;
-use hyper::Uri;
 use model::limits::MAX_MESSAGE_BYTES;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use crate::Error;
-use crate::connection::Connection;
+use crate::address::Address;
+use crate::connection::{Connection, Requests};
 use crate::history::{Failure, History, Kind, Next};
 use crate::routers::{Router, Routers};
 
 /// One attempt: where it goes and how long it may take.
 pub(crate) struct Attempt {
-    connection: Connection,
-    origin: Uri,
-    timeout: Duration,
+    pub(crate) connection: Connection,
+    pub(crate) address: Arc<Address>,
+    pub(crate) timeout: Duration,
 }
 
 macro_rules! stubs {
     ($($name:ident: $stub:ident,)*) => {$(
-        pub(crate) fn $name(&self) -> $stub<Connection> {
-            $stub::with_origin(self.connection.clone(), self.origin.clone())
+        pub(crate) fn $name(&self) -> $stub<Requests> {
+            $stub::with_origin(self.connection.requests.clone(), self.address.origin.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES)
         }
@@ -56,7 +57,7 @@ pub(crate) struct Answered<T> {
     pub(crate) earlier_may_be_applied: bool,
 }
 
-/// Sends a request until an answer ends it or its deadline passes.
+/// Makes a call until an answer ends it or its deadline passes.
 pub(crate) async fn call<T, F, Answer>(
     routers: &Routers,
     kind: Kind,
@@ -66,6 +67,28 @@ pub(crate) async fn call<T, F, Answer>(
 where
     F: Fn(Attempt) -> Answer,
     Answer: Future<Output = Result<Response<T>, Status>>,
+{
+    let send = |attempt: Attempt| {
+        let address = Arc::clone(&attempt.address);
+        let answer = send(attempt);
+        async move {
+            let answer = answer.await.map(Response::into_inner);
+            answer.map_err(|status| Failure::of(&status, &address.to_string()))
+        }
+    };
+    repeat(routers, kind, timeout, send).await
+}
+
+/// Sends a request, in whatever way, until an answer ends it or its deadline passes.
+pub(crate) async fn repeat<T, F, Answer>(
+    routers: &Routers,
+    kind: Kind,
+    timeout: Duration,
+    send: F,
+) -> Result<Answered<T>, Error>
+where
+    F: Fn(Attempt) -> Answer,
+    Answer: Future<Output = Result<T, Failure>>,
 {
     let started = Instant::now();
     let deadline = started + timeout;
@@ -98,7 +121,7 @@ where
 async fn attempt<T, F, Answer>(router: &Router, deadline: Instant, send: &F) -> Result<T, Failure>
 where
     F: Fn(Attempt) -> Answer,
-    Answer: Future<Output = Result<Response<T>, Status>>,
+    Answer: Future<Output = Result<T, Failure>>,
 {
     let address = &router.address;
     let connection = match timeout_at(deadline, router.connection()).await {
@@ -116,12 +139,11 @@ where
     }
     let answer = send(Attempt {
         connection,
-        origin: address.origin.clone(),
+        address: Arc::clone(address),
         timeout: server_timeout(remaining),
     });
     match timeout_at(deadline, answer).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(Failure::of(&status, &address.to_string())),
+        Ok(answer) => answer,
         Err(_) => Err(Failure::Lost(format!(
             "{address}: no answer within the deadline"
         ))),

@@ -19,11 +19,13 @@ pub(crate) struct Routers {
 /// One router.
 #[derive(Debug)]
 pub(crate) struct Router {
-    pub(crate) address: Address,
+    pub(crate) address: Arc<Address>,
     network: Arc<dyn Network>,
     /// Connections, used in turn.
     slots: Vec<Slot>,
     turn: AtomicUsize,
+    /// Whether connections may carry operations over a stream.
+    streams: bool,
 }
 
 #[derive(Debug, Default)]
@@ -37,13 +39,15 @@ impl Routers {
     pub(crate) fn new(
         addresses: Vec<Address>,
         connections: usize,
+        streams: bool,
         network: &Arc<dyn Network>,
     ) -> Self {
         let router = |address| Router {
-            address,
+            address: Arc::new(address),
             network: Arc::clone(network),
             slots: (0..connections.max(1)).map(|_| Slot::default()).collect(),
             turn: AtomicUsize::new(0),
+            streams,
         };
         Self {
             routers: addresses.into_iter().map(router).collect(),
@@ -95,7 +99,7 @@ impl Router {
         if let Some(connection) = slot.usable() {
             return Ok(connection);
         }
-        let connection = Connection::open(&*self.network, &self.address).await?;
+        let connection = Connection::open(&*self.network, &self.address, self.streams).await?;
         *slot.lock() = Some(connection.clone());
         Ok(connection)
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use api::v1::operation::Kind as Question;
+use api::v1::operation_result::Kind as Answer;
 use api::{convert, v1};
 use bytes::Bytes;
 use model::Condition;
@@ -9,6 +11,7 @@ use model::limits::{MAX_BATCH_BYTES, MAX_TOKEN_BYTES};
 
 use crate::client::item_of;
 use crate::history::Kind;
+use crate::operation::malformed;
 use crate::{Client, Error, Item};
 
 /// One put of a transaction. A triple of table, key and value is one without a condition.
@@ -82,11 +85,12 @@ impl Client {
             Some(_) => Kind::Write,
             None => Kind::Once,
         };
-        let answer = self.data(kind, |attempt| {
-            let request = attempt.request(message.clone());
-            async move { attempt.key_value().transact_put(request).await }
+        let question = Question::TransactPut(message);
+        let answer = self.operate(kind, question, |answer| match answer {
+            Answer::TransactPut(_) => Some(()),
+            _ => None,
         });
-        answer.await.map(|_| ())
+        answer.await
     }
 
     /// Reads 1 to 100 items that show one state of the system, in the order of the keys; `None` where there is no item.
@@ -118,18 +122,15 @@ impl Client {
             keys.iter().map(|key| (&*key.table, &*key.key)),
         )?;
         let asked = keys.len();
-        let message = v1::TransactGetRequest { keys };
-        let answer = self.data(Kind::Read, |attempt| {
-            let request = attempt.request(message.clone());
-            async move { attempt.key_value().transact_get(request).await }
+        let question = Question::TransactGet(v1::TransactGetRequest { keys });
+        let answer = self.operate(Kind::Read, question, |answer| match answer {
+            Answer::TransactGet(answer) => Some(answer.items),
+            _ => None,
         });
-        let items = answer.await?.items;
+        let items = answer.await?;
         if items.len() != asked {
-            return Err(Error::Foreign {
-                router: self.routers().addresses(),
-                code: tonic::Code::Internal,
-                message: format!("{} items for {asked} keys", items.len()),
-            });
+            let message = format!("{} items for {asked} keys", items.len());
+            return Err(malformed(Kind::Read, message, &self.routers().addresses()));
         }
         Ok(items.into_iter().map(item_of).collect())
     }

@@ -1,17 +1,7 @@
 //! The way to the data nodes: one long-lived stream to each, carrying the operations of all callers.
 //!
-//! A unary gRPC call costs 27 µs of CPU over both ends, an operation in a batched stream under 1 µs. So
-//! each node has one `Link` with one `Operate` stream, and a `Lane` of operations that are
-//! queued for it or wait for its answer, told apart by correlation ids. What matters most is what is said of
-//! an operation that got no answer, because it decides whether a write may be sent again and what its caller
-//! is told:
-//!
-//! | what happened | [`Outcome`] |
-//! |---|---|
-//! | no connection could be made, or it ended before the operation went out | [`NotSent::Unreachable`] |
-//! | the bounds on operations or bytes in flight are reached | [`NotSent::Overloaded`] |
-//! | the frame was handed to the transport, then the connection ended | [`Outcome::Lost`] |
-//! | the node answered | [`Outcome::Answer`] |
+//! Each node has one `Link` with one `Operate` stream, and a [lane](lanes) of operations that are queued for it or wait for
+//! its answer, told apart by correlation ids. What is said of an operation that got no answer stands there.
 //!
 //! # Caveats
 //!
@@ -22,24 +12,22 @@
 //! * A node that can't be reached is tried again in the background, with back-off; meanwhile operations for
 //!   it are refused at once, so that another replica gets them.
 
-#[macro_use]
-#[path = "../../mutants/src/site.rs"]
-mod mutant;
-
 mod connect;
-mod lane;
 mod link;
 #[doc(hidden)]
 pub mod measured;
 mod nodes;
 mod outcome;
+mod protocol;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timing;
-mod waiting;
 
 pub use connect::{Client, channel, client_of, connect};
+pub use lanes::NotSent;
 pub use nodes::Nodes;
-pub use outcome::{Answer, Content, NotSent, Outcome, ReadItem, Success};
+pub use outcome::{Answer, Content, Outcome, ReadItem, Success};
 pub use timing::Timing;
-pub use waiting::Waiting;
+
+/// An operation that was submitted: a future of its [`Outcome`].
+pub type Waiting = lanes::Waiting<protocol::Operate>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use environment::Network;
+use lanes::Lane;
 use model::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -13,13 +14,13 @@ use tracing::{debug, warn};
 
 use crate::Timing;
 use crate::connect::{Client, channel, client_of, connect};
-use crate::lane::{Bounds, Lane};
+use crate::protocol::{BOUNDS, Operate};
 
 /// One node, as long as it is a member.
 #[derive(Debug)]
 pub(crate) struct Link {
     node: NodeId,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) lane: Arc<Lane<Operate>>,
     network: Arc<dyn Network>,
     address: watch::Sender<String>,
     client: Mutex<Option<Client>>,
@@ -34,7 +35,7 @@ impl Link {
         address: String,
         timing: Timing,
     ) -> Arc<Self> {
-        let lane = Arc::new(Lane::new(Bounds::NODE));
+        let lane = Arc::new(Lane::new(BOUNDS));
         let link = Arc::new(Self {
             node,
             lane,
@@ -121,7 +122,7 @@ impl Link {
         let mut answers = answers.into_inner();
         loop {
             match answers.message().await {
-                Ok(Some(batch)) => self.lane.complete(batch),
+                Ok(Some(batch)) => self.lane.complete(batch.results),
                 Ok(None) => return "the data node closed it".to_owned(),
                 Err(status) => return status.message().to_owned(),
             }

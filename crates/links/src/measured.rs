@@ -4,22 +4,23 @@ use std::sync::Arc;
 
 use api::internal::{Operation, OperationBatch, ResultBatch};
 use futures::{FutureExt as _, StreamExt as _};
+use lanes::{Lane, Outgoing};
 use tokio::time::Instant;
 
-use crate::lane::{Bounds, Lane, Outgoing};
+use crate::protocol::{BOUNDS, Operate};
 use crate::{NotSent, Waiting};
 
 /// The lane of a node, and what would be the transport.
 pub struct Connected {
-    lane: Arc<Lane>,
-    outgoing: Outgoing,
+    lane: Arc<Lane<Operate>>,
+    outgoing: Outgoing<Operate>,
 }
 
 impl Connected {
     /// With the bounds of a data node.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let lane = Arc::new(Lane::new(Bounds::NODE));
+        let lane = Arc::new(Lane::new(BOUNDS));
         let outgoing = lane.outgoing();
         Self { lane, outgoing }
     }
@@ -31,11 +32,13 @@ impl Connected {
 
     /// The next frame, as the transport asks for it; none if nothing is queued.
     pub fn frame(&mut self) -> Option<OperationBatch> {
-        self.outgoing.next().now_or_never().flatten()
+        // At first it lets others through.
+        let first = self.outgoing.next().now_or_never();
+        first.or_else(|| self.outgoing.next().now_or_never())?
     }
 
     /// A frame of answers has come.
     pub fn complete(&self, answers: ResultBatch) {
-        self.lane.complete(answers);
+        self.lane.complete(answers.results);
     }
 }

@@ -4,28 +4,8 @@ use api::{Error, Reason, internal};
 use bytes::Bytes;
 use model::{NodeId, Objection, TransactionState};
 
-/// The end of one attempt. Every submitted operation gets exactly one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The node has answered.
-    Answer(Answer),
-    /// The operation was certainly not sent: nobody can have carried it out.
-    NotSent(NotSent),
-    /// The operation was handed to the transport and its answer will never come. The node may have
-    /// received it.
-    Lost,
-}
-
-/// Why an operation was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotSent {
-    /// There is no connection to the node.
-    Unreachable,
-    /// There is too much in flight to that node already.
-    Overloaded,
-    /// The operation's time was up before it could be sent.
-    TooLate,
-}
+/// The end of one attempt to have a node carry something out.
+pub type Outcome = lanes::Outcome<Answer>;
 
 /// What a node said.
 #[derive(Debug, Clone, PartialEq, Eq)]

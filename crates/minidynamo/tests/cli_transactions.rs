@@ -9,7 +9,8 @@ use api::v1::{self, condition::Kind};
 use api::{Error, Reason};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
 #[derive(Debug, Default)]
 struct Script {
@@ -42,6 +43,15 @@ impl Router {
 
 #[tonic::async_trait]
 impl KeyValue for Router {
+    type OperateStream = BoxStream<v1::OperateResponse>;
+
+    async fn operate(
+        &self,
+        _: Request<Streaming<v1::OperateRequest>>,
+    ) -> Result<Response<Self::OperateStream>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn get(&self, _: Request<v1::GetRequest>) -> Result<Response<v1::GetResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }

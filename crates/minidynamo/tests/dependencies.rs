@@ -37,8 +37,13 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     // Only behind the feature of its name, see `a_plain_build_has_no_mutants`.
     ("mutants", &[], &["tokio", "tonic", "futures", "rand"]),
     (
+        "lanes",
+        &["model", "mutants"],
+        &["tonic", "fjall", "zookeeper-client"],
+    ),
+    (
         "links",
-        &["api", "environment", "model", "mutants"],
+        &["api", "environment", "lanes", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
     (
@@ -70,7 +75,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "client",
-        &["api", "environment", "model", "mutants"],
+        &["api", "environment", "lanes", "model", "mutants"],
         &["fjall", "zookeeper-client"],
     ),
     ("load", &["client", "model"], &["fjall", "zookeeper-client"]),

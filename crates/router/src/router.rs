@@ -29,7 +29,6 @@ pub struct RouterService {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     session: JoinHandle<()>,
     health: JoinHandle<()>,
-    stop_server: CancellationToken,
     stop_session: CancellationToken,
 }
 
@@ -51,14 +50,13 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
         .unwrap_or_else(|| address.to_string());
 
     let state = Arc::new(State::new(options));
-    let stop_server = CancellationToken::new();
     let stop_session = CancellationToken::new();
     let reporter = HealthReporter::new();
     let serving = server::serve(
         &Services(Arc::clone(&state)),
         incoming,
         reporter.clone(),
-        stop_server.clone(),
+        state.stopping.clone(),
     )?;
     let server = tokio::spawn(serving);
     let health = server::report_health(reporter, state.health.subscribe());
@@ -72,7 +70,6 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
         server,
         session,
         health,
-        stop_server,
         stop_session,
     })
 }
@@ -131,7 +128,7 @@ impl RouterService {
     /// [`Timing::shutdown_grace`]: crate::Timing::shutdown_grace
     pub async fn shutdown(mut self) {
         health::close(&self.state.health);
-        self.stop_server.cancel();
+        self.state.stopping.cancel();
         let grace = self.state.options.timing.shutdown_grace;
         match tokio::time::timeout(grace, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}

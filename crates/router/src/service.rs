@@ -15,6 +15,7 @@ pub(crate) mod keep_quarantined;
 pub(crate) mod list_nodes;
 pub(crate) mod list_quarantined;
 pub(crate) mod list_tables;
+mod operate;
 mod progress;
 pub(crate) mod put;
 mod quarantined;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use api::v1;
 use api::{Error, Reason};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::state::State;
 
@@ -46,6 +47,18 @@ pub(crate) fn misfit(operation: &str) -> Error {
 
 #[tonic::async_trait]
 impl v1::key_value_server::KeyValue for Services {
+    type OperateStream = operate::Results<Streaming<v1::OperateRequest>>;
+
+    async fn operate(
+        &self,
+        request: Request<Streaming<v1::OperateRequest>>,
+    ) -> Result<Response<Self::OperateStream>, Status> {
+        let state = Arc::clone(&self.0);
+        let closing = state.stopping.clone();
+        let results = operate::Results::new(state, request.into_inner(), closing);
+        Ok(Response::new(results))
+    }
+
     async fn get(
         &self,
         request: Request<v1::GetRequest>,

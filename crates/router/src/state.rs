@@ -7,6 +7,7 @@ use api::Error;
 use coordination::{Coordination, Joined, SessionState};
 use model::{ClusterId, RequestId, RouterId};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::attempt::leaders::Leaders;
 use crate::attempt::run::Means;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) health: watch::Sender<Health>,
     pub(crate) session: watch::Sender<Option<Arc<Session>>>,
     pub(crate) transactions: Transactions,
+    /// Cancelled when the router goes down: no new requests then.
+    pub(crate) stopping: CancellationToken,
     /// Names this process as the issuer of writes.
     client: u64,
     /// Counts its writes.
@@ -52,6 +55,7 @@ impl State {
             health: watch::Sender::new(Health::starting()),
             session: watch::Sender::new(None),
             transactions: Transactions::new(),
+            stopping: CancellationToken::new(),
             client: rand::random(),
             sequence: AtomicU64::new(0),
             options,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use client::{Client, Consistency};
+use client::{Client, Consistency, Options};
 use load::Table;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -60,6 +60,8 @@ pub(crate) struct Ours {
     router: Server,
     /// One for each connection.
     clients: Vec<Client>,
+    /// … which make a call for each operation.
+    callers: Vec<Client>,
 }
 
 impl Ours {
@@ -83,10 +85,8 @@ impl Ours {
             node.address().await?;
         }
         let address = router.address().await?;
-        let clients = (0..connections).map(|_| Client::connect([&address]));
-        let clients = clients
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Failure::to("use the router"))?;
+        let clients = connect(&address, connections, true)?;
+        let callers = connect(&address, connections, false)?;
         create_table(&clients[0]).await?;
         Ok(Self {
             launch,
@@ -94,6 +94,7 @@ impl Ours {
             nodes,
             router,
             clients,
+            callers,
         })
     }
 
@@ -125,12 +126,12 @@ impl Ours {
 
     /// The table over each connection.
     pub(crate) fn tables(&self, consistency: Consistency) -> Vec<Table> {
-        let table = |client: &Client| Table {
-            client: client.clone(),
-            name: Self::TABLE.to_owned(),
-            consistency,
-        };
-        self.clients.iter().map(table).collect()
+        tables(&self.clients, consistency)
+    }
+
+    /// The same, by a call for each operation.
+    pub(crate) fn tables_by_calls(&self, consistency: Consistency) -> Vec<Table> {
+        tables(&self.callers, consistency)
     }
 
     /// The ids of all processes: first those whose CPU time an operation is charged with, ZooKeeper's the last.
@@ -153,6 +154,26 @@ impl Ours {
         self.router.check()?;
         self.nodes.iter_mut().try_for_each(Server::check)
     }
+}
+
+fn connect(address: &str, connections: usize, streams: bool) -> Result<Vec<Client>, Failure> {
+    let options = Options {
+        streams,
+        ..Options::default()
+    };
+    let clients = (0..connections).map(|_| Client::with_options([address], &options));
+    clients
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::to("use the router"))
+}
+
+fn tables(clients: &[Client], consistency: Consistency) -> Vec<Table> {
+    let table = |client: &Client| Table {
+        client: client.clone(),
+        name: Ours::TABLE.to_owned(),
+        consistency,
+    };
+    clients.iter().map(table).collect()
 }
 
 async fn create_table(client: &Client) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use api::v1::tables_server::{Tables, TablesServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Any port of a loopback address that nobody else here uses. Tests run at the same time, and some of them need that a
 /// port refuses connections after its listener has gone: another test must not get it.
@@ -35,6 +36,10 @@ pub(crate) enum Act {
     Foreign(tonic::Code),
     /// Takes note of it and never answers.
     Hang,
+    /// Ends the stream instead of answering.
+    Break,
+    /// Says first that the router goes down.
+    AnswerAfterClosing,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +53,47 @@ pub(crate) struct Script {
     pub(crate) transactions: Mutex<Vec<v1::TransactPutRequest>>,
     pub(crate) transact_gets: Mutex<Vec<v1::TransactGetRequest>>,
     pub(crate) timeouts: Mutex<Vec<Duration>>,
+    knows_streams: AtomicBool,
+    pub(crate) counts: Counts,
+}
+
+/// Of streams.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    asked_for: AtomicUsize,
+    operations: AtomicUsize,
+    cancelled: AtomicUsize,
+    ended_by_client: AtomicUsize,
 }
 
 impl Script {
-    /// How many requests have arrived so far.
-    fn requests(&self) -> usize {
+    /// How often a stream was asked for.
+    pub(crate) fn streams(&self) -> usize {
+        self.counts.asked_for.load(Ordering::SeqCst)
+    }
+
+    /// How many operations have come over streams.
+    pub(crate) fn streamed(&self) -> usize {
+        self.counts.operations.load(Ordering::SeqCst)
+    }
+
+    /// How many operations were cancelled over streams.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.counts.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// How many streams their clients have ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.counts.ended_by_client.load(Ordering::SeqCst)
+    }
+
+    /// What is done with the next requests.
+    pub(crate) fn will(&self, acts: impl IntoIterator<Item = Act>) {
+        self.acts.lock().unwrap().extend(acts);
+    }
+
+    /// How many requests have arrived so far, in whatever way.
+    pub(crate) fn requests(&self) -> usize {
         self.puts.lock().unwrap().len()
             + self.creates.lock().unwrap().len()
             + *self.gets.lock().unwrap()
@@ -64,13 +105,17 @@ impl Script {
     async fn act<M>(&self, request: &Request<M>) -> Result<(), Status> {
         let timeout = api::deadline::of_admin(request.metadata()).unwrap();
         self.timeouts.lock().unwrap().push(timeout);
-        let act = self.acts.lock().unwrap().pop_front();
-        match act.unwrap_or(Act::Answer) {
-            Act::Answer => Ok(()),
+        match self.next_act() {
+            Act::Answer | Act::Break | Act::AnswerAfterClosing => Ok(()),
             Act::Fail(error) => Err(error.into()),
             Act::Foreign(code) => Err(Status::new(code, "somebody else")),
             Act::Hang => std::future::pending().await,
         }
+    }
+
+    fn next_act(&self) -> Act {
+        let act = self.acts.lock().unwrap().pop_front();
+        act.unwrap_or(Act::Answer)
     }
 }
 
@@ -91,6 +136,15 @@ impl Drop for FakeRouter {
 
 impl FakeRouter {
     pub(crate) async fn start(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self::start_with(acts, false).await
+    }
+
+    /// One that knows streams.
+    pub(crate) async fn with_streams(acts: impl IntoIterator<Item = Act>) -> Self {
+        Self::start_with(acts, true).await
+    }
+
+    async fn start_with(acts: impl IntoIterator<Item = Act>, streams: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -100,7 +154,8 @@ impl FakeRouter {
         let listener = listening.await.unwrap().unwrap();
         let address = listener.local_addr().unwrap();
         let script = Arc::new(Script::default());
-        script.acts.lock().unwrap().extend(acts);
+        script.knows_streams.store(streams, Ordering::SeqCst);
+        script.will(acts);
         let service = Service(Arc::clone(&script));
         runtime.spawn(async move {
             tonic::transport::Server::builder()
@@ -125,19 +180,126 @@ impl FakeRouter {
 #[derive(Clone)]
 struct Service(Arc<Script>);
 
+/// One operation over a stream, by the same script.
+impl Script {
+    fn note(&self, kind: &v1::operation::Kind) -> v1::operation_result::Kind {
+        use v1::operation::Kind as Question;
+        use v1::operation_result::Kind as Answer;
+        match kind {
+            Question::Get(_) => {
+                *self.gets.lock().unwrap() += 1;
+                Answer::Get(found())
+            }
+            Question::Put(put) => {
+                self.puts.lock().unwrap().push(put.clone());
+                Answer::Put(v1::PutResponse { version: 8 })
+            }
+            Question::Delete(delete) => {
+                self.deletes.lock().unwrap().push(delete.clone());
+                Answer::Delete(v1::DeleteResponse {})
+            }
+            Question::TransactPut(put) => {
+                self.transactions.lock().unwrap().push(put.clone());
+                Answer::TransactPut(v1::TransactPutResponse {})
+            }
+            Question::TransactGet(get) => {
+                self.transact_gets.lock().unwrap().push(get.clone());
+                Answer::TransactGet(all_but_absent(get.clone()))
+            }
+        }
+    }
+
+    /// Serves a stream until it ends.
+    async fn serve(&self, mut requests: Streaming<v1::OperateRequest>, answers: &Answers) {
+        while let Ok(Some(request)) = requests.message().await {
+            let counts = &self.counts;
+            counts
+                .cancelled
+                .fetch_add(request.cancelled.len(), Ordering::SeqCst);
+            for operation in request.operations {
+                counts.operations.fetch_add(1, Ordering::SeqCst);
+                let answer = self.note(&operation.kind.unwrap());
+                let mut closing = false;
+                let kind = match self.next_act() {
+                    Act::Answer => answer,
+                    Act::Fail(error) => v1::operation_result::Kind::Error(error.into()),
+                    Act::Break | Act::Foreign(_) => return,
+                    Act::Hang => continue,
+                    Act::AnswerAfterClosing => {
+                        closing = true;
+                        answer
+                    }
+                };
+                if closing {
+                    send(answers, Vec::new(), true).await;
+                }
+                let correlation = operation.correlation;
+                let kind = Some(kind);
+                let result = v1::OperationResult { correlation, kind };
+                send(answers, vec![result], false).await;
+            }
+        }
+        self.counts.ended_by_client.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+type Answers = mpsc::Sender<Result<v1::OperateResponse, Status>>;
+
+async fn send(answers: &Answers, results: Vec<v1::OperationResult>, closing: bool) {
+    // The client may be gone.
+    let _ = answers
+        .send(Ok(v1::OperateResponse { results, closing }))
+        .await;
+}
+
+fn found() -> v1::GetResponse {
+    v1::GetResponse {
+        found: true,
+        value: "v".into(),
+        version: 7,
+    }
+}
+
+/// Finds every key but `absent`; its value is the key. Forgets the keys of the table `short`.
+fn all_but_absent(request: v1::TransactGetRequest) -> v1::TransactGetResponse {
+    let item = |key: v1::KeyOf| match key.key.as_ref() {
+        b"absent" => v1::GetResponse::default(),
+        _ => v1::GetResponse {
+            value: key.key,
+            ..found()
+        },
+    };
+    let keys = request.keys.into_iter();
+    v1::TransactGetResponse {
+        items: keys.filter(|key| key.table != "short").map(item).collect(),
+    }
+}
+
 #[tonic::async_trait]
 impl KeyValue for Service {
+    type OperateStream = ReceiverStream<Result<v1::OperateResponse, Status>>;
+
+    async fn operate(
+        &self,
+        request: Request<Streaming<v1::OperateRequest>>,
+    ) -> Result<Response<Self::OperateStream>, Status> {
+        let script = Arc::clone(&self.0);
+        script.counts.asked_for.fetch_add(1, Ordering::SeqCst);
+        if !script.knows_streams.load(Ordering::SeqCst) {
+            return Err(Status::unimplemented("an earlier version"));
+        }
+        let (answers, results) = mpsc::channel(16);
+        tokio::spawn(async move { script.serve(request.into_inner(), &answers).await });
+        Ok(Response::new(ReceiverStream::new(results)))
+    }
+
     async fn get(
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
         *self.0.gets.lock().unwrap() += 1;
         self.0.act(&request).await?;
-        Ok(Response::new(v1::GetResponse {
-            found: true,
-            value: "v".into(),
-            version: 7,
-        }))
+        Ok(Response::new(found()))
     }
 
     async fn put(
@@ -195,7 +357,6 @@ impl KeyValue for Service {
         Ok(Response::new(v1::TransactPutResponse {}))
     }
 
-    /// Finds every key but `absent`; its value is the key. Forgets the keys of the table `short`.
     async fn transact_get(
         &self,
         request: Request<v1::TransactGetRequest>,
@@ -203,18 +364,7 @@ impl KeyValue for Service {
         let gets = &self.0.transact_gets;
         gets.lock().unwrap().push(request.get_ref().clone());
         self.0.act(&request).await?;
-        let keys = request.into_inner().keys.into_iter();
-        let item = |key: v1::KeyOf| match key.key.as_ref() {
-            b"absent" => v1::GetResponse::default(),
-            _ => v1::GetResponse {
-                found: true,
-                value: key.key,
-                version: 7,
-            },
-        };
-        Ok(Response::new(v1::TransactGetResponse {
-            items: keys.filter(|key| key.table != "short").map(item).collect(),
-        }))
+        Ok(Response::new(all_but_absent(request.into_inner())))
     }
 }
 

@@ -77,7 +77,13 @@ fn tables(args: &Args, connect: &ClientArgs) -> Result<Vec<Table>, Failure> {
     };
     let routers = connect.router.iter().map(std::slice::from_ref);
     routers
-        .map(|router| connect.connect_with(router, args.connections as usize))
+        .map(|router| {
+            connect.connect_with(
+                router,
+                args.connections as usize,
+                args.send == options::Sending::Stream,
+            )
+        })
         .map(|client| client.map(table))
         .collect()
 }

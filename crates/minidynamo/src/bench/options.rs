@@ -37,6 +37,14 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 4,
         value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub connections: u32,
+    /// How operations are sent: stream (those of a connection share one) or calls (each by a call of its own)
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "stream",
+        hide_possible_values = true
+    )]
+    pub send: Sending,
     /// How long to measure
     #[arg(long, value_name = "DURATION", default_value = "10s",
         value_parser = duration::parse_positive)]
@@ -84,6 +92,15 @@ pub struct Args {
     /// Process of a server on this machine; the CPU time that all of them take for an operation is shown
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub server_pid: Vec<u32>,
+}
+
+/// How operations are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sending {
+    /// Over a stream of each connection
+    Stream,
+    /// By a call for each
+    Calls,
 }
 
 /// How the keys of a transaction lie.

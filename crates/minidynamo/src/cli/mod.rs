@@ -78,7 +78,7 @@ pub struct ClientArgs {
 impl ClientArgs {
     /// A client with these options.
     pub fn connect(&self) -> Result<client::Client, Failure> {
-        self.connect_with(&self.router, 1)
+        self.connect_with(&self.router, 1, true)
     }
 
     /// A client of some of the routers.
@@ -86,9 +86,11 @@ impl ClientArgs {
         &self,
         routers: &[String],
         connections: usize,
+        streams: bool,
     ) -> Result<client::Client, Failure> {
         let mut options = client::Options {
             connections,
+            streams,
             ..client::Options::default()
         };
         if let Some(timeout) = self.timeout {

@@ -22,6 +22,7 @@ mod routers;
 mod sessions;
 mod snapshot;
 mod startup;
+mod streams;
 mod support;
 mod tables;
 mod transaction_edges;

@@ -10,8 +10,8 @@ use environment::Incoming;
 use model::limits::MAX_MESSAGE_BYTES;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 use tonic::transport::Server;
+use tonic::{Code, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
@@ -75,8 +75,21 @@ fn name_oversize<B: Default>(response: http::Response<B>) -> http::Response<B> {
     if code.is_none_or(|code| Code::from_bytes(code.as_bytes()) != Code::OutOfRange) {
         return response;
     }
+    oversize().into_http()
+}
+
+/// The same of a status that ends a stream.
+pub(crate) fn named(status: Status) -> Status {
+    if status.code() == Code::OutOfRange {
+        oversize()
+    } else {
+        status
+    }
+}
+
+fn oversize() -> Status {
     let message = format!("a message has at most {MAX_MESSAGE_BYTES} bytes");
-    tonic::Status::from(Error::invalid("message", message)).into_http()
+    Error::invalid("message", message).into()
 }
 
 /// Makes `grpc.health.v1` say what the router's health is.

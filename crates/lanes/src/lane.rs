@@ -1,4 +1,4 @@
-//! What waits to be sent to one node, and what was sent and waits for its answer.
+//! What waits to be sent over one stream, and what was sent and waits for its answer.
 //!
 //! An operation passes through three places, always forward, and completes exactly once:
 //!
@@ -9,67 +9,59 @@
 //! | answered | – |
 //!
 //! A caller that has gone is noticed by the drop of its [`Waiting`]. What is queued is then never sent. Of what is in
-//! flight the node is told with the next frame, be it one of nothing else, so that it need not begin what it has not
-//! begun. The operation stays in flight, and takes its room, until the node answers or the connection ends: the bounds
-//! are on what the node works at. It answers a cancelled operation like any other.
+//! flight the other side is told with the next frame, be it one of nothing else, so that it need not begin what it has not
+//! begun. The operation stays in flight, and takes its room, until the other side answers or the connection ends: the bounds
+//! are on what that works at. It answers a cancelled operation like any other.
 //!
 //! There is no timer for batches. The transport asks for the next frame when it can send one, and gets
-//! everything that has gathered since it last asked, up to a bound on bytes. An idle connection so sends
-//! each operation at once, a busy one sends large frames.
+//! everything that has gathered since it last asked, up to a bound on bytes. Before it gets one, whoever else has something to
+//! do on its thread goes first, once, and what they bring travels along. An idle connection so sends each operation at once,
+//! a busy one sends large frames.
 //!
 //! Correlation ids count up over the life of the lane, so an answer on a new connection can't be taken for
 //! that of an operation sent on an old one. An operation has its id from the moment it is taken in.
+//!
+//! A lane can be [retired](Lane::retire), when the other side asks for it: then it takes nothing in, what is queued is still
+//! sent, and the outgoing half ends by itself.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use api::internal::{Operation, OperationBatch, ResultBatch, TransactionItem, operation::Kind};
-use bytes::Bytes;
 use futures::Stream;
-use model::limits::{self, MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
+use model::limits::{MAX_ENTRY_BYTES, MAX_ENTRY_COMMANDS};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::{Answer, NotSent, Outcome, Waiting};
-
-/// Room for an operation's frame, besides key and value.
-const OPERATION_FRAME_BYTES: usize = 64;
-/// … and of each participant of a transaction beside its key.
-const PARTICIPANT_FRAME_BYTES: usize = 16;
+use crate::{NotSent, Outcome, Protocol, Waiting};
 
 /// The bounds on what is queued and in flight together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) operations: usize,
-    pub(crate) bytes: usize,
+pub struct Bounds {
+    /// How many operations.
+    pub operations: usize,
+    /// Their [bytes](Protocol::bytes).
+    pub bytes: usize,
 }
 
-impl Bounds {
-    /// Of the lane to a data node.
-    pub(crate) const NODE: Self = Self {
-        operations: limits::MAX_NODE_OPERATIONS,
-        bytes: limits::MAX_NODE_BYTES / 2,
-    };
-}
-
-/// The operations of one node. Shared by those who submit and the link that carries them.
-#[derive(Debug)]
-pub(crate) struct Lane {
-    state: Mutex<State>,
+/// The operations of one stream. Shared by those who submit and by what carries them.
+pub struct Lane<P: Protocol> {
+    state: Mutex<State<P>>,
     bounds: Bounds,
 }
 
-#[derive(Debug, Default)]
-struct State {
+struct State<P: Protocol> {
     open: bool,
+    /// Nothing is taken in any more, but what is queued is still sent.
+    retired: bool,
     /// Counts connections, so that a stream of an old one takes nothing meant for a new one.
     generation: u64,
     next_correlation: u64,
-    queued: VecDeque<Queued>,
-    in_flight: HashMap<u64, InFlight>,
+    queued: VecDeque<Queued<P>>,
+    in_flight: HashMap<u64, InFlight<P>>,
     /// Those in flight that nobody waits for any more, and whose node was not told so yet.
     cancelled: BTreeSet<u64>,
     /// Of queued and in flight together.
@@ -79,40 +71,56 @@ struct State {
     waker: Option<Waker>,
 }
 
-#[derive(Debug)]
-struct Queued {
-    operation: Operation,
+struct Queued<P: Protocol> {
+    operation: P::Operation,
+    correlation: u64,
     deadline: Instant,
     bytes: usize,
-    reply: oneshot::Sender<Outcome>,
+    reply: Reply<P>,
 }
 
-#[derive(Debug)]
-struct InFlight {
+struct InFlight<P: Protocol> {
     bytes: usize,
-    reply: oneshot::Sender<Outcome>,
+    reply: Reply<P>,
 }
 
-impl Lane {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+type Reply<P> = oneshot::Sender<Outcome<<P as Protocol>::Answer>>;
+
+impl<P: Protocol> fmt::Debug for Lane<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> Lane<P> {
+    /// A lane that takes operations in, before there is a connection as well.
+    pub fn new(bounds: Bounds) -> Self {
         Self {
             state: Mutex::new(State {
                 open: true,
-                ..State::default()
+                retired: false,
+                generation: 0,
+                next_correlation: 0,
+                queued: VecDeque::new(),
+                in_flight: HashMap::new(),
+                cancelled: BTreeSet::new(),
+                bytes: 0,
+                silent_since: None,
+                waker: None,
             }),
             bounds,
         }
     }
 
     /// Takes an operation in, or refuses it at once.
-    pub(crate) fn submit(
+    pub fn submit(
         self: &Arc<Self>,
-        mut operation: Operation,
+        operation: P::Operation,
         deadline: Instant,
-    ) -> Result<Waiting, NotSent> {
-        let bytes = operation_bytes(&operation);
+    ) -> Result<Waiting<P>, NotSent> {
+        let bytes = P::bytes(&operation);
         let mut state = self.state.lock();
-        if !state.open {
+        if !state.open || state.retired {
             return Err(NotSent::Unreachable);
         }
         let operations = state.queued.len() + state.in_flight.len();
@@ -122,10 +130,10 @@ impl Lane {
         let (reply, outcome) = oneshot::channel();
         state.next_correlation += 1;
         let correlation = state.next_correlation;
-        operation.correlation = correlation;
         state.bytes += bytes;
         state.queued.push_back(Queued {
             operation,
+            correlation,
             deadline,
             bytes,
             reply,
@@ -144,7 +152,7 @@ impl Lane {
     }
 
     /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
-    pub(crate) fn is_suspect(&self, now: Instant, patience: Duration) -> bool {
+    pub fn is_suspect(&self, now: Instant, patience: Duration) -> bool {
         let state = self.state.lock();
         !state.open
             || state
@@ -153,23 +161,25 @@ impl Lane {
     }
 
     /// The outgoing half of a new connection.
-    pub(crate) fn outgoing(self: &Arc<Self>) -> Outgoing {
+    pub fn outgoing(self: &Arc<Self>) -> Outgoing<P> {
         let mut state = self.state.lock();
         state.open = true;
+        state.retired = false;
         state.generation += 1;
         Outgoing {
             lane: Arc::clone(self),
             generation: state.generation,
+            let_through: false,
         }
     }
 
     /// Completes the operations that a frame answers.
-    pub(crate) fn complete(&self, batch: ResultBatch) {
-        let mut done = Vec::with_capacity(batch.results.len());
+    pub fn complete(&self, results: Vec<P::Result>) {
+        let mut done = Vec::with_capacity(results.len());
         let mut state = self.state.lock();
-        for result in batch.results {
+        for result in results {
             // An answer to nothing in flight: a duplicate. The first one counted.
-            let mut correlation = result.correlation;
+            let mut correlation = P::correlation(&result);
             if mutant!(AnswersByOrder) {
                 correlation = state.in_flight.keys().min().copied().unwrap_or_default();
             }
@@ -183,13 +193,20 @@ impl Lane {
         drop(state);
         for (reply, result) in done {
             // Nobody listens any more if the caller has gone.
-            let _ = reply.send(Outcome::Answer(Answer::from(result)));
+            let _ = reply.send(Outcome::Answer(P::answer(result)));
         }
+    }
+
+    /// Takes nothing in any more, until the lane is opened again. The outgoing half ends once what is queued was sent.
+    pub fn retire(&self) {
+        let mut state = self.state.lock();
+        state.retired = true;
+        wake(state);
     }
 
     /// Ends the connection, and with it everything in flight and queued. Further operations are refused until
     /// the lane is opened again.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         let mut state = self.state.lock();
         state.open = false;
         state.generation += 1;
@@ -212,7 +229,7 @@ impl Lane {
 }
 
 /// Has the transport ask for the next frame. Without a waker it is busy and asks by itself, or there is no connection.
-fn wake(mut state: MutexGuard<'_, State>) {
+fn wake<P: Protocol>(mut state: MutexGuard<'_, State<P>>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -222,48 +239,62 @@ fn wake(mut state: MutexGuard<'_, State>) {
 
 /// The frames of one connection, made when the transport asks for them.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
-    lane: Arc<Lane>,
+pub struct Outgoing<P: Protocol> {
+    lane: Arc<Lane<P>>,
     generation: u64,
+    /// Others have gone first since the last frame.
+    let_through: bool,
 }
 
-impl Stream for Outgoing {
-    type Item = OperationBatch;
+impl<P: Protocol> Stream for Outgoing<P> {
+    type Item = P::Frame;
 
     fn poll_next(
-        self: std::pin::Pin<&mut Self>,
+        mut self: std::pin::Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<OperationBatch>> {
-        let now = Instant::now();
+    ) -> Poll<Option<P::Frame>> {
+        let this = &mut *self;
         let mut late = Vec::new();
-        let mut state = self.lane.state.lock();
-        if state.generation != self.generation {
+        let mut state = this.lane.state.lock();
+        if state.generation != this.generation {
             return Poll::Ready(None);
         }
-        let batch = state.next_frame(now, &mut late);
-        let idle = batch.operations.is_empty() && batch.cancelled.is_empty();
-        if idle {
+        if !state.queued.is_empty() && !std::mem::replace(&mut this.let_through, true) {
+            drop(state);
+            // The runtime puts a task that wakes itself behind those that are ready.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.let_through = false;
+        let now = Instant::now();
+        let (operations, cancelled) = state.next_frame(now, &mut late);
+        let idle = operations.is_empty() && cancelled.is_empty();
+        let ended = idle && state.retired;
+        if idle && !ended {
             state.waker = Some(context.waker().clone());
         }
         drop(state);
         for reply in late {
             let _ = reply.send(Outcome::NotSent(NotSent::TooLate));
         }
+        if ended {
+            return Poll::Ready(None);
+        }
         if idle {
             return Poll::Pending;
         }
-        Poll::Ready(Some(batch))
+        Poll::Ready(Some(P::frame(operations, cancelled)))
     }
 }
 
-impl State {
+impl<P: Protocol> State<P> {
     /// Moves what fits into one frame from the queue to the operations in flight, and adds all cancellations: there
     /// are never more of them than operations in flight.
     fn next_frame(
         &mut self,
         now: Instant,
-        late: &mut Vec<oneshot::Sender<Outcome>>,
-    ) -> OperationBatch {
+        late: &mut Vec<Reply<P>>,
+    ) -> (Vec<P::Operation>, Vec<u64>) {
         let cancelled = std::mem::take(&mut self.cancelled).into_iter().collect();
         let mut operations = Vec::new();
         let mut frame_bytes = 0;
@@ -286,44 +317,19 @@ impl State {
                 late.push(next.reply);
                 continue;
             }
-            next.operation.timeout_millis = u32::try_from(left).unwrap_or(u32::MAX);
+            let timeout_millis = u32::try_from(left).unwrap_or(u32::MAX);
+            P::stamp(&mut next.operation, next.correlation, timeout_millis);
             frame_bytes += next.bytes;
             let entry = InFlight {
                 bytes: next.bytes,
                 reply: next.reply,
             };
-            self.in_flight.insert(next.operation.correlation, entry);
+            self.in_flight.insert(next.correlation, entry);
             self.silent_since.get_or_insert(now);
             operations.push(next.operation);
         }
-        OperationBatch {
-            operations,
-            cancelled,
-        }
+        (operations, cancelled)
     }
-}
-
-fn operation_bytes(operation: &Operation) -> usize {
-    let content = match &operation.kind {
-        Some(Kind::Get(get)) => get.key.len(),
-        Some(Kind::Put(put)) => put.key.len() + put.value.len(),
-        Some(Kind::Delete(delete)) => delete.key.len(),
-        Some(Kind::TransactWrite(write)) => items_bytes(&write.items),
-        Some(Kind::Prepare(prepare)) => {
-            let participants = prepare.participants.iter();
-            let participants = participants.map(|p| PARTICIPANT_FRAME_BYTES + p.key.len());
-            items_bytes(&prepare.items) + participants.sum::<usize>()
-        }
-        Some(Kind::Inquire(inquire)) => inquire.keys.iter().map(Bytes::len).sum(),
-        Some(Kind::TransactRead(read)) => read.keys.iter().map(|key| key.key.len()).sum(),
-        Some(Kind::Seal(_) | Kind::Checkpoint(_) | Kind::Decide(_)) | None => 0,
-    };
-    OPERATION_FRAME_BYTES + content
-}
-
-fn items_bytes(items: &[TransactionItem]) -> usize {
-    let items = items.iter();
-    items.map(|item| item.key.len() + item.value.len()).sum()
 }
 
 #[cfg(test)]

@@ -1,24 +1,59 @@
 use super::*;
-use api::internal::{Absent, Get, OperationResult, operation_result};
 use futures::{FutureExt as _, StreamExt as _};
+
+/// Operations of so many bytes; the answer says nothing.
+#[derive(Debug)]
+enum Script {}
+
+#[derive(Debug)]
+struct Sized {
+    bytes: usize,
+    correlation: u64,
+}
+
+impl Protocol for Script {
+    type Operation = Sized;
+    type Frame = (Vec<u64>, Vec<u64>);
+    type Result = u64;
+    type Answer = ();
+
+    fn bytes(operation: &Sized) -> usize {
+        operation.bytes
+    }
+
+    fn stamp(operation: &mut Sized, correlation: u64, timeout_millis: u32) {
+        assert!(timeout_millis > 0);
+        operation.correlation = correlation;
+    }
+
+    fn frame(operations: Vec<Sized>, cancelled: Vec<u64>) -> Self::Frame {
+        let correlations = operations.iter().map(|operation| operation.correlation);
+        (correlations.collect(), cancelled)
+    }
+
+    fn correlation(result: &u64) -> u64 {
+        *result
+    }
+
+    fn answer(_: u64) {}
+}
+
+type Outgoing = super::Outgoing<Script>;
+type Waiting = crate::Waiting<Script>;
 
 const SMALL: Bounds = Bounds {
     operations: 10,
     bytes: 10_000,
 };
 
-fn lane(bounds: Bounds) -> Arc<Lane> {
+fn lane(bounds: Bounds) -> Arc<Lane<Script>> {
     Arc::new(Lane::new(bounds))
 }
 
-fn get(key_bytes: usize) -> Operation {
-    let get = Get {
-        key: vec![b'k'; key_bytes].into(),
-        consistent: false,
-    };
-    Operation {
-        kind: Some(Kind::Get(get)),
-        ..Operation::default()
+fn get(bytes: usize) -> Sized {
+    Sized {
+        bytes,
+        correlation: 0,
     }
 }
 
@@ -26,16 +61,20 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-fn submit(lane: &Arc<Lane>) -> Waiting {
+fn submit(lane: &Arc<Lane<Script>>) -> Waiting {
     lane.submit(get(1), soon()).unwrap()
+}
+
+/// What the transport gets, if there is anything: it may be told first to let others through.
+fn next(outgoing: &mut Outgoing) -> Option<Option<(Vec<u64>, Vec<u64>)>> {
+    let first = outgoing.next().now_or_never();
+    first.or_else(|| outgoing.next().now_or_never())
 }
 
 /// The operations of the next frame, and its cancellations, if there is one.
 fn batch(outgoing: &mut Outgoing) -> Option<(Vec<u64>, Vec<u64>)> {
-    let batch = outgoing.next().now_or_never()?;
-    let batch = batch.expect("the connection has ended");
-    let operations = batch.operations.iter().map(|o| o.correlation);
-    Some((operations.collect(), batch.cancelled))
+    let batch = next(outgoing)?;
+    Some(batch.expect("the connection has ended"))
 }
 
 /// The operations of the next frame, which cancels nothing.
@@ -45,19 +84,8 @@ fn frame(outgoing: &mut Outgoing) -> Vec<u64> {
     operations
 }
 
-fn full(lane: &Arc<Lane>) -> bool {
+fn full(lane: &Arc<Lane<Script>>) -> bool {
     lane.submit(get(1), soon()).map(drop) == Err(NotSent::Overloaded)
-}
-
-fn absent(correlations: impl IntoIterator<Item = u64>) -> ResultBatch {
-    let result = |correlation| OperationResult {
-        correlation,
-        leader: 0,
-        kind: Some(operation_result::Kind::Absent(Absent {})),
-    };
-    ResultBatch {
-        results: correlations.into_iter().map(result).collect(),
-    }
 }
 
 #[tokio::test]
@@ -71,6 +99,17 @@ async fn what_has_gathered_goes_in_one_frame() {
 }
 
 #[tokio::test]
+async fn others_go_first_and_what_they_bring_travels_along() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    for numbers in [[1, 2], [3, 4]] {
+        let _first = submit(&lane);
+        let (frame, _second) = tokio::join!(outgoing.next(), async { submit(&lane) });
+        assert_eq!(frame.unwrap().0, numbers);
+    }
+}
+
+#[tokio::test]
 async fn a_frame_ends_at_its_bound_of_bytes_but_takes_one_operation_at_least() {
     let lane = lane(Bounds {
         operations: 10,
@@ -79,7 +118,7 @@ async fn a_frame_ends_at_its_bound_of_bytes_but_takes_one_operation_at_least() {
     let mut outgoing = lane.outgoing();
     let sizes = [
         MAX_ENTRY_BYTES / 2,
-        MAX_ENTRY_BYTES / 2,
+        MAX_ENTRY_BYTES / 2 + 1,
         MAX_ENTRY_BYTES * 2,
         1,
     ];
@@ -96,10 +135,10 @@ async fn answers_in_any_order_find_their_operations_and_doubled_ones_nobody() {
     let mut outgoing = lane.outgoing();
     let outcomes: Vec<_> = (0..3).map(|_| submit(&lane)).collect();
     assert_eq!(frame(&mut outgoing), [1, 2, 3]);
-    lane.complete(absent([3, 1, 1, 99]));
+    lane.complete(vec![3, 1, 1, 99]);
     let answered: Vec<_> = outcomes
         .into_iter()
-        .map(|outcome| matches!(outcome.now_or_never(), Some(Outcome::Answer(_))))
+        .map(|outcome| matches!(outcome.now_or_never(), Some(Outcome::Answer(()))))
         .collect();
     assert_eq!(answered, [true, false, true]);
 }
@@ -128,8 +167,8 @@ async fn an_old_connection_takes_nothing_that_is_meant_for_the_new_one() {
     let outcome = submit(&lane);
     assert_eq!(old.next().now_or_never(), Some(None));
     assert_eq!(frame(&mut new), [1]);
-    lane.complete(absent([1]));
-    assert!(matches!(outcome.await, Outcome::Answer(_)));
+    lane.complete(vec![1]);
+    assert!(matches!(outcome.await, Outcome::Answer(())));
 }
 
 #[tokio::test]
@@ -159,7 +198,7 @@ async fn the_bounds_count_what_is_queued_and_in_flight_and_free_what_is_answered
     assert!(overloaded(1000), "by bytes");
     let _second = submit(&lane);
     assert!(overloaded(1), "by operations");
-    lane.complete(absent([1]));
+    lane.complete(vec![1]);
     let _third = submit(&lane);
 }
 
@@ -176,10 +215,10 @@ async fn a_node_that_owes_answers_for_long_is_suspect_until_it_gives_one() {
     };
     assert!(!suspect_in(0));
     assert!(suspect_in(1));
-    lane.complete(absent([1]));
+    lane.complete(vec![1]);
     assert!(!suspect_in(0));
     assert!(suspect_in(1));
-    lane.complete(absent([2]));
+    lane.complete(vec![2]);
     assert!(!suspect_in(10), "it owes nothing");
 }
 
@@ -207,7 +246,7 @@ async fn a_transport_that_is_idle_is_woken_for_a_cancellation_alone() {
     assert_eq!(next.as_mut().now_or_never(), None);
     let (told, ()) = tokio::join!(next, async { drop(waiting) });
     let told = told.unwrap();
-    assert_eq!((told.operations, told.cancelled), (Vec::new(), vec![1]));
+    assert_eq!(told, (Vec::new(), vec![1]));
 }
 
 #[tokio::test]
@@ -224,7 +263,7 @@ async fn what_is_cancelled_takes_its_room_until_the_node_answers() {
     assert_eq!(batch(&mut outgoing), Some((vec![], vec![1])));
     assert!(full(&lane));
     assert!(lane.is_suspect(soon(), Duration::from_secs(1)), "it owes");
-    lane.complete(absent([1]));
+    lane.complete(vec![1]);
     assert!(!full(&lane));
 }
 
@@ -236,8 +275,8 @@ async fn nothing_is_told_of_what_was_answered() {
     assert_eq!(frame(&mut outgoing), [1, 2, 3]);
     let [looked_at, not_looked_at, gone_before] = waiting;
     drop(gone_before);
-    lane.complete(absent([1, 2, 3]));
-    assert!(matches!(looked_at.await, Outcome::Answer(_)));
+    lane.complete(vec![1, 2, 3]);
+    assert!(matches!(looked_at.await, Outcome::Answer(())));
     drop(not_looked_at);
     assert_eq!(batch(&mut outgoing), None);
 }
@@ -263,6 +302,34 @@ async fn a_new_connection_is_told_nothing_of_what_an_old_one_had() {
     let mut new = lane.outgoing();
     drop(after);
     assert_eq!(batch(&mut new), None);
+}
+
+#[tokio::test]
+async fn a_retired_lane_sends_what_it_has_and_ends() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let sent = submit(&lane);
+    assert_eq!(frame(&mut outgoing), [1]);
+    let queued = submit(&lane);
+    lane.retire();
+    let refused = lane.submit(get(1), soon()).map(drop);
+    assert_eq!(refused, Err(NotSent::Unreachable));
+    assert_eq!(frame(&mut outgoing), [2]);
+    assert_eq!(outgoing.next().now_or_never(), Some(None));
+    lane.complete(vec![2, 1]);
+    assert_eq!(sent.await, Outcome::Answer(()));
+    assert_eq!(queued.await, Outcome::Answer(()));
+}
+
+#[tokio::test]
+async fn a_transport_that_is_idle_is_woken_when_the_lane_retires() {
+    let lane = lane(SMALL);
+    let mut outgoing = lane.outgoing();
+    let next = outgoing.next();
+    tokio::pin!(next);
+    assert_eq!(next.as_mut().now_or_never(), None);
+    let (ended, ()) = tokio::join!(next, async { lane.retire() });
+    assert_eq!(ended, None);
 }
 
 #[cfg(feature = "mutants")]
