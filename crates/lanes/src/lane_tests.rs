@@ -65,15 +65,11 @@ fn submit(lane: &Arc<Lane<Script>>) -> Waiting {
     lane.submit(get(1), soon()).unwrap()
 }
 
-/// What the transport gets, if there is anything: it may be told first to let others through.
-fn next(outgoing: &mut Outgoing) -> Option<Option<(Vec<u64>, Vec<u64>)>> {
-    let first = outgoing.next().now_or_never();
-    first.or_else(|| outgoing.next().now_or_never())
-}
-
 /// The operations of the next frame, and its cancellations, if there is one.
 fn batch(outgoing: &mut Outgoing) -> Option<(Vec<u64>, Vec<u64>)> {
-    let batch = next(outgoing)?;
+    // At first it may be told to let others through.
+    let first = outgoing.next().now_or_never();
+    let batch = first.or_else(|| outgoing.next().now_or_never())?;
     Some(batch.expect("the connection has ended"))
 }
 
@@ -103,9 +99,14 @@ async fn others_go_first_and_what_they_bring_travels_along() {
     let lane = lane(SMALL);
     let mut outgoing = lane.outgoing();
     for numbers in [[1, 2], [3, 4]] {
-        let _first = submit(&lane);
-        let (frame, _second) = tokio::join!(outgoing.next(), async { submit(&lane) });
+        let first = submit(&lane);
+        let mut second = None;
+        let brings = async { second = Some(submit(&lane)) };
+        let (frame, ()) = tokio::join!(outgoing.next(), brings);
         assert_eq!(frame.unwrap().0, numbers);
+        lane.complete(numbers.to_vec());
+        assert_eq!(first.await, Outcome::Answer(()));
+        assert_eq!(second.unwrap().await, Outcome::Answer(()));
     }
 }
 
