@@ -43,8 +43,8 @@ pub struct Options {
     pub data_timeout: Duration,
     /// For tables and status, all attempts together.
     pub admin_timeout: Duration,
-    /// Connections to a router, used in turn. One carries hundreds of requests at a time; more help
-    /// only a load generator.
+    /// Connections to a router, used in turn. One carries hundreds of requests at a time; a router works at what it does for
+    /// one of them on one core at a time, so more help who asks for tens of thousands a second.
     pub connections: usize,
     /// Whether operations on a connection share one stream once there are several, which costs a fraction of a call for
     /// each. On by default; off is for comparing the two.

@@ -8,12 +8,15 @@ use api::v1;
 use api::v1::operation::Kind as Question;
 use api::v1::operation_result::Kind as Answer;
 use lanes::{NotSent, Outcome, Protocol};
-use tokio::time::Instant;
+use model::limits::MAX_ENTRY_BYTES;
 use tonic::Code;
 
 use crate::history::{Failure, Kind};
 use crate::retry::{Attempt, repeat};
 use crate::{Client, Error};
+
+/// An operation of more than that goes by a call of its own.
+const LARGE_BYTES: usize = MAX_ENTRY_BYTES;
 
 /// `KeyValue.Operate`.
 #[derive(Debug)]
@@ -97,8 +100,11 @@ impl Attempt {
             kind: Some(question.clone()),
             ..v1::Operation::default()
         };
-        let deadline = Instant::now() + self.timeout;
-        let outcome = match lane.submit(operation, deadline) {
+        // It would hold the others up, and one that breaks the limit of messages would end the stream.
+        if Operate::bytes(&operation) > LARGE_BYTES {
+            return self.call(question).await;
+        }
+        let outcome = match lane.submit(operation, self.until) {
             Ok(waiting) => waiting.await,
             Err(refusal) => Outcome::NotSent(refusal),
         };

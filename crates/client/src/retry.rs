@@ -17,11 +17,12 @@ use crate::connection::{Connection, Requests};
 use crate::history::{Failure, History, Kind, Next};
 use crate::routers::{Router, Routers};
 
-/// One attempt: where it goes and how long it may take.
+/// One attempt: where it goes and until when it may take.
 pub(crate) struct Attempt {
     pub(crate) connection: Connection,
     pub(crate) address: Arc<Address>,
-    pub(crate) timeout: Duration,
+    /// Until when the router may take. What the caller has is a little more.
+    pub(crate) until: Instant,
 }
 
 macro_rules! stubs {
@@ -44,7 +45,7 @@ impl Attempt {
     /// A request that carries the deadline.
     pub(crate) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
+        request.set_timeout(self.until.saturating_duration_since(Instant::now()));
         request
     }
 }
@@ -132,7 +133,8 @@ where
             return Err(Failure::NotConnected(cause));
         }
     };
-    let remaining = deadline.saturating_duration_since(Instant::now());
+    let now = Instant::now();
+    let remaining = deadline.saturating_duration_since(now);
     if remaining.is_zero() {
         let cause = format!("{address}: the deadline passed before the request was sent");
         return Err(Failure::NotSent(cause));
@@ -140,7 +142,7 @@ where
     let answer = send(Attempt {
         connection,
         address: Arc::clone(address),
-        timeout: server_timeout(remaining),
+        until: now + server_timeout(remaining),
     });
     match timeout_at(deadline, answer).await {
         Ok(answer) => answer,

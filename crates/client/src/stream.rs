@@ -1,16 +1,20 @@
 //! The stream by which a connection carries operations once there are several.
 //!
-//! The second operation on a connection has it begun, in the background; until it stands, and for good if the router does not
-//! know it, operations are calls of their own. It ends with its connection, when the router says that it goes down, and when
-//! the last handle of the connection is dropped. What was sent by then is answered, but where the connection breaks.
+//! The second operation on a connection has it begun, in the background; until it stands operations are calls of their own. It ends
+//! with its connection, when the router says that it goes down, and when the last handle of the connection is dropped. What was
+//! sent by then is answered, but where the connection breaks. If the connection outlives it, another one is begun after a while,
+//! unless the router does not know what that is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use api::v1::key_value_client::KeyValueClient;
 use hyper::Uri;
 use lanes::{Bounds, Lane};
 use model::limits::{MAX_MESSAGE_BYTES, MAX_STREAM_BYTES, MAX_STREAM_OPERATIONS};
+use tokio::time::{Instant, timeout};
+use tonic::Code;
 
 use crate::connection::Requests;
 use crate::operation::Operate;
@@ -20,15 +24,43 @@ const BOUNDS: Bounds = Bounds {
     operations: MAX_STREAM_OPERATIONS,
     bytes: MAX_STREAM_BYTES,
 };
-/// This operation of a connection begins the stream.
+/// This operation of a connection begins the first stream.
 const BEGUN_BY: usize = 2;
+/// For the router to take it.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(5);
+/// After the end of one, before another one is begun.
+const PAUSE: Duration = Duration::from_secs(1);
+
+type Carried = Lane<Operate>;
 
 /// A connection's stream, if it is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stream {
-    /// Operations so far; counts no further than it takes to begin.
-    operations: AtomicUsize,
-    lane: OnceLock<Arc<Lane<Operate>>>,
+    lane: Arc<Carried>,
+    /// Operations may be submitted to the lane.
+    stands: AtomicBool,
+    next: Mutex<Next>,
+}
+
+/// When a stream is begun.
+#[derive(Debug)]
+enum Next {
+    /// By a later operation: so many have come.
+    AfterOperations(usize),
+    /// By the first operation after that.
+    After(Instant),
+    /// It has been begun, or never will be.
+    Not,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            lane: Arc::new(Lane::new(BOUNDS)),
+            stands: AtomicBool::new(false),
+            next: Mutex::new(Next::AfterOperations(0)),
+        }
+    }
 }
 
 impl Stream {
@@ -37,48 +69,103 @@ impl Stream {
         self: &Arc<Self>,
         requests: &Requests,
         origin: &Uri,
-    ) -> Option<&Arc<Lane<Operate>>> {
-        let lane = self.lane.get();
-        if lane.is_none()
-            && self.operations.load(Ordering::Relaxed) < BEGUN_BY
-            && self.operations.fetch_add(1, Ordering::Relaxed) + 1 == BEGUN_BY
-        {
-            let stub = KeyValueClient::with_origin(requests.clone(), origin.clone());
-            tokio::spawn(carry(stub, Arc::downgrade(self)));
+    ) -> Option<&Arc<Carried>> {
+        if self.stands.load(Ordering::Acquire) {
+            return Some(&self.lane);
         }
-        lane
+        if self.next().is_now() {
+            let stub = KeyValueClient::with_origin(requests.clone(), origin.clone());
+            let end = End {
+                stream: Arc::downgrade(self),
+                lane: Arc::clone(&self.lane),
+                next: Next::Not,
+            };
+            tokio::spawn(carry(stub, end));
+        }
+        None
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        // Nothing panics while the lock is held.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Next {
+    /// Whether this operation is to begin it.
+    fn is_now(&mut self) -> bool {
+        let now = match self {
+            Self::AfterOperations(operations) => {
+                *operations += 1;
+                *operations >= BEGUN_BY
+            }
+            Self::After(moment) => Instant::now() >= *moment,
+            Self::Not => false,
+        };
+        if now {
+            *self = Self::Not;
+        }
+        now
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(lane) = self.lane.get() {
-            lane.retire();
+        self.lane.retire();
+    }
+}
+
+/// Closes the lane, however the stream has ended: also if its task is dropped with its runtime.
+struct End {
+    stream: Weak<Stream>,
+    lane: Arc<Carried>,
+    /// When another one is begun.
+    next: Next,
+}
+
+impl End {
+    fn stands(&self, stands: bool) {
+        if let Some(stream) = self.stream.upgrade() {
+            stream.stands.store(stands, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.stands(false);
+        self.lane.close();
+        if let Some(stream) = self.stream.upgrade() {
+            *stream.next() = std::mem::replace(&mut self.next, Next::Not);
         }
     }
 }
 
 /// Opens the stream and completes what is answered over it until it ends.
-async fn carry(stub: KeyValueClient<Requests>, stream: Weak<Stream>) {
-    let lane = Arc::new(Lane::new(BOUNDS));
+async fn carry(stub: KeyValueClient<Requests>, mut end: End) {
     let mut stub = stub
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let answers = stub.operate(lane.outgoing()).await;
+    let outgoing = end.lane.outgoing();
+    // Whoever drops it from now on has the lane end.
+    if end.stream.strong_count() == 0 {
+        return;
+    }
+    let opened = timeout(OPENING_TIMEOUT, stub.operate(outgoing)).await;
     // It has a handle of the connection, which would keep it open.
     drop(stub);
-    let Ok(answers) = answers else { return };
-    let mut answers = answers.into_inner();
-    match stream.upgrade() {
-        // Nobody else sets it.
-        Some(stream) => drop(stream.lane.set(Arc::clone(&lane))),
-        None => lane.retire(),
+    if !matches!(&opened, Ok(Err(status)) if status.code() == Code::Unimplemented) {
+        end.next = Next::After(Instant::now() + PAUSE);
     }
+    let Ok(Ok(answers)) = opened else { return };
+    let mut answers = answers.into_inner();
+    end.stands(true);
     while let Ok(Some(frame)) = answers.message().await {
-        lane.complete(frame.results);
+        end.lane.complete(frame.results);
         if frame.closing {
-            lane.retire();
+            end.stands(false);
+            end.lane.retire();
         }
     }
-    lane.close();
+    end.next = Next::After(Instant::now() + PAUSE);
 }

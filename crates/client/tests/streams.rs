@@ -156,6 +156,55 @@ async fn a_router_that_goes_down_gets_nothing_more_over_the_stream_and_answers_w
 }
 
 #[tokio::test]
+async fn another_stream_is_begun_after_a_while_if_the_connection_outlives_one() {
+    let router = FakeRouter::with_streams([]).await;
+    let client = streaming(&router).await;
+    router.script.will([Act::Break]);
+    client.put("people", "k", "v").await.unwrap();
+    let begin = Instant::now();
+    let before = router.script.streamed();
+    while router.script.streamed() == before {
+        client.put("people", "k", "v").await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    }
+    assert_eq!(router.script.streams(), 2);
+}
+
+#[tokio::test]
+async fn what_no_message_has_room_for_concerns_nobody_else() {
+    let router = FakeRouter::with_streams([]).await;
+    let client = streaming(&router).await;
+    router.script.will([Act::Hang]);
+    let before = router.script.streamed();
+    let other = client.put("people", "k", "v");
+    tokio::pin!(other);
+    let sent = eventually("it is there", || router.script.streamed() > before);
+    tokio::select! {
+        answer = &mut other => panic!("{answer:?}"),
+        () = sent => {}
+    }
+    let large = vec![b'k'; 9 << 20];
+    client.delete("people", large).await.unwrap_err();
+    // The stream is as it was.
+    client.put("people", "k", "v").await.unwrap();
+    assert_eq!(router.script.streamed(), before + 2);
+    assert!(futures::poll!(&mut other).is_pending());
+}
+
+#[tokio::test]
+async fn the_stream_ends_with_the_client_while_it_is_being_opened_as_well() {
+    let router = FakeRouter::with_streams([]).await;
+    router.script.open_no_streams();
+    let client = Client::connect([router.url()]).unwrap();
+    for _ in 0..3 {
+        client.put("people", "k", "v").await.unwrap();
+    }
+    eventually("it is being opened", || router.script.streams() == 1).await;
+    drop(client);
+    eventually("it has ended", || router.script.ended() == 1).await;
+}
+
+#[tokio::test]
 async fn the_stream_ends_with_the_client() {
     let router = FakeRouter::with_streams([]).await;
     let client = streaming(&router).await;

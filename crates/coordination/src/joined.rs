@@ -34,8 +34,9 @@ use crate::{
 const MAX_BYTES: usize = MAX_ZNODE_BYTES / 2;
 /// Its operations, at the most.
 const MAX_OPERATIONS: usize = 128;
-/// On the way at the same time, at the most.
-const MAX_IN_FLIGHT: usize = 8;
+/// On the way at the same time, at the most. With more of them each is small, and so is everything that follows from it: of 64
+/// transactions at a time each takes 1.2 times the CPU time with 8 that it takes with 1.
+const MAX_IN_FLIGHT: usize = 1;
 /// Callers that are taken out of a `multi` that was refused, before the rest goes one by one.
 const MAX_TAKEN_OUT: usize = 3;
 /// Room for the store's own root in front of a path, generously.

@@ -62,11 +62,11 @@ struct State<P: Protocol> {
     next_correlation: u64,
     queued: VecDeque<Queued<P>>,
     in_flight: HashMap<u64, InFlight<P>>,
-    /// Those in flight that nobody waits for any more, and whose node was not told so yet.
+    /// Those in flight that nobody waits for any more, and of which the other side was not told yet.
     cancelled: BTreeSet<u64>,
     /// Of queued and in flight together.
     bytes: usize,
-    /// Since when the node owes answers and has given none.
+    /// Since when the other side owes answers and has given none.
     silent_since: Option<Instant>,
     waker: Option<Waker>,
 }
@@ -142,7 +142,7 @@ impl<P: Protocol> Lane<P> {
         Ok(Waiting::new(outcome, correlation, Arc::clone(self)))
     }
 
-    /// Nobody waits for an operation any more: its reply is closed. The node is told if it may have it.
+    /// Nobody waits for an operation any more: its reply is closed. The other side is told if it may have it.
     pub(crate) fn cancel(&self, correlation: u64) {
         let mut state = self.state.lock();
         if state.in_flight.contains_key(&correlation) {
@@ -151,7 +151,7 @@ impl<P: Protocol> Lane<P> {
         }
     }
 
-    /// Whether the node is known to be out of reach, or owes answers and has given none for this long.
+    /// Whether the other side is known to be out of reach, or owes answers and has given none for this long.
     pub fn is_suspect(&self, now: Instant, patience: Duration) -> bool {
         let state = self.state.lock();
         !state.open

@@ -1,6 +1,6 @@
 //! Many operations at a time over one stream, each with exactly one end.
 //!
-//! A unary gRPC call costs 27 µs of CPU over both ends, an operation in a frame of a stream under 1 µs. So operations of many
+//! A unary gRPC call costs 27 µs of CPU over both ends, an operation in a frame of a stream about one. So operations of many
 //! callers travel together: from a client to its router, and from a router to a data node. A [`Lane`] is the sender's half of
 //! such a stream, without the stream. What matters most is what it says of an operation that got no answer, because that
 //! decides whether a write may be sent again and what its caller is told:

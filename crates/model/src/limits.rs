@@ -50,10 +50,10 @@ pub const MAX_ENTRY_BYTES: usize = MIB;
 pub const MAX_NODE_OPERATIONS: usize = 20_000;
 /// Bytes of keys and values in flight on a data node, beyond which it answers `OVERLOADED`.
 pub const MAX_NODE_BYTES: usize = 128 * MIB;
-/// Operations in flight on one stream of a client. Further ones go by calls of their own; a router looks at no more than twice
-/// as many.
+/// Operations in flight on one stream of a client, and in one message of it. The client library makes calls of further ones; a
+/// router looks at further ones once there is room.
 pub const MAX_STREAM_OPERATIONS: usize = 1024;
-/// Bytes of the same, beside one message of the largest size.
+/// Bytes of the same, in flight.
 pub const MAX_STREAM_BYTES: usize = 16 * MIB;
 /// Operations in flight on one shard, beyond which it answers `OVERLOADED`.
 pub const MAX_SHARD_OPERATIONS: usize = 8_192;

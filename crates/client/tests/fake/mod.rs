@@ -54,6 +54,7 @@ pub(crate) struct Script {
     pub(crate) transact_gets: Mutex<Vec<v1::TransactGetRequest>>,
     pub(crate) timeouts: Mutex<Vec<Duration>>,
     knows_streams: AtomicBool,
+    opens_no_streams: AtomicBool,
     pub(crate) counts: Counts,
 }
 
@@ -92,7 +93,12 @@ impl Script {
         self.acts.lock().unwrap().extend(acts);
     }
 
-    /// How many requests have arrived so far, in whatever way.
+    /// Streams are taken and never opened.
+    pub(crate) fn open_no_streams(&self) {
+        self.opens_no_streams.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests but deletes have arrived so far, by calls and over streams.
     pub(crate) fn requests(&self) -> usize {
         self.puts.lock().unwrap().len()
             + self.creates.lock().unwrap().len()
@@ -180,8 +186,8 @@ impl FakeRouter {
 #[derive(Clone)]
 struct Service(Arc<Script>);
 
-/// One operation over a stream, by the same script.
 impl Script {
+    /// Takes note of an operation that has come over a stream, and says what the answer would be.
     fn note(&self, kind: &v1::operation::Kind) -> v1::operation_result::Kind {
         use v1::operation::Kind as Question;
         use v1::operation_result::Kind as Answer;
@@ -287,6 +293,11 @@ impl KeyValue for Service {
         script.counts.asked_for.fetch_add(1, Ordering::SeqCst);
         if !script.knows_streams.load(Ordering::SeqCst) {
             return Err(Status::unimplemented("an earlier version"));
+        }
+        if script.opens_no_streams.load(Ordering::SeqCst) {
+            let (answers, _results) = mpsc::channel(1);
+            script.serve(request.into_inner(), &answers).await;
+            return Err(Status::cancelled("ended by the client"));
         }
         let (answers, results) = mpsc::channel(16);
         tokio::spawn(async move { script.serve(request.into_inner(), &answers).await });

@@ -2,8 +2,8 @@
 //!
 //! What the transport sends is asked for when it can be sent, as the next frame: then what has come in meanwhile is begun, what
 //! is under way goes on, and all results that are there make the frame. So batches form without a timer, there is no queue, and
-//! a caller that does not fetch results is not listened to either: what is under way on one stream is bounded. Transactions
-//! that hold something have tasks of their own and go on meanwhile.
+//! a caller that does not fetch results is not listened to either: what is under way on one stream is bounded. Transactions that
+//! write have tasks of their own, for they hold what others wait for, and go on meanwhile.
 //!
 //! When the router goes down it says so on the stream, and goes on to serve until the caller ends its side: so nothing that was
 //! sent stays without a result.
@@ -24,15 +24,19 @@ use model::limits::{MAX_MESSAGE_BYTES, MAX_STREAM_BYTES, MAX_STREAM_OPERATIONS};
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use super::{delete, get, put, transact_get, transact_put};
 use crate::state::State;
 
 /// With so many under way nothing further is looked at, cancellations neither: more than callers have who keep to the limit.
-const MAX_RUNNING: usize = 2 * MAX_STREAM_OPERATIONS;
+/// Another message may come in just before.
+const MAX_RUNNING: usize = MAX_STREAM_OPERATIONS + 1;
 /// The same of their bytes.
-const MAX_RUNNING_BYTES: usize = 2 * MAX_STREAM_BYTES;
+const MAX_RUNNING_BYTES: usize = MAX_STREAM_BYTES + MAX_MESSAGE_BYTES;
+/// Messages that are looked at before others get the thread.
+const AT_ONCE: usize = 32;
 /// A frame of results takes no further one beyond so many bytes.
 const FRAME_BYTES: usize = MAX_MESSAGE_BYTES / 4;
 
@@ -105,11 +109,11 @@ impl<S> Results<S> {
     }
 
     /// Gives up what nobody waits for any more.
-    fn cancel(&mut self, cancelled: Vec<u64>, results: &mut Vec<OperationResult>) {
-        if cancelled.is_empty() {
+    fn cancel(&mut self, cancelled: &BTreeSet<u64>, results: &mut Vec<OperationResult>) {
+        let mut running = self.running.iter();
+        if cancelled.is_empty() || !running.any(|one| cancelled.contains(&one.correlation)) {
             return;
         }
-        let cancelled: BTreeSet<_> = cancelled.into_iter().collect();
         for running in std::mem::take(&mut self.running) {
             if cancelled.contains(&running.correlation) {
                 self.running_bytes -= running.bytes;
@@ -142,6 +146,8 @@ impl<S: Stream<Item = Result<OperateRequest, Status>> + Unpin> Results<S> {
         results: &mut Vec<OperationResult>,
     ) -> Result<(), Status> {
         let now = Instant::now();
+        let mut cancelled = BTreeSet::new();
+        let mut looked_at = 0;
         while self.running.len() < MAX_RUNNING
             && self.running_bytes < MAX_RUNNING_BYTES
             && let Some(requests) = &mut self.requests
@@ -151,11 +157,18 @@ impl<S: Stream<Item = Result<OperateRequest, Status>> + Unpin> Results<S> {
                 self.requests = None;
                 break;
             };
-            self.cancel(request.cancelled, results);
+            check_number(&request)?;
+            cancelled.extend(request.cancelled);
             for operation in request.operations {
                 self.begin(operation, now);
             }
+            looked_at += 1;
+            if looked_at == AT_ONCE {
+                context.waker().wake_by_ref();
+                break;
+            }
         }
+        self.cancel(&cancelled, results);
         Ok(())
     }
 
@@ -195,6 +208,19 @@ impl<S: Stream<Item = Result<OperateRequest, Status>> + Unpin> Stream for Result
     }
 }
 
+fn check_number(request: &OperateRequest) -> Result<(), Error> {
+    for (field, number) in [
+        ("operations", request.operations.len()),
+        ("cancelled", request.cancelled.len()),
+    ] {
+        if number > MAX_STREAM_OPERATIONS {
+            let message = format!("at most {MAX_STREAM_OPERATIONS} in a message, not {number}");
+            return Err(Error::invalid(field, message));
+        }
+    }
+    Ok(())
+}
+
 async fn carry_out(
     state: Arc<State>,
     question: Option<Question>,
@@ -213,7 +239,9 @@ async fn carry_out(
             Answer::Delete(delete::delete(&state, request, deadline).await?)
         }
         Question::TransactPut(request) => {
-            Answer::TransactPut(transact_put::transact_put(&state, request, deadline).await?)
+            let put = async move { transact_put::transact_put(&state, request, deadline).await };
+            let put = AbortOnDropHandle::new(tokio::spawn(put));
+            Answer::TransactPut(put.await.map_err(Error::outcome_unknown)??)
         }
         Question::TransactGet(request) => {
             Answer::TransactGet(transact_get::transact_get(&state, request, deadline).await?)
