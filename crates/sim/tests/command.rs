@@ -96,7 +96,7 @@ const CAUGHT: &[(&str, &str, &str, &str)] = &[
     ("intents-not-in-snapshot", "applied-with-data", "snapshots", "1"),
     ("absent-without-lsn", "strict-serializability", "absences", "3"),
     ("decision-unchecked", "decided-once", "impatient", "2"),
-    ("lease-from-receipt", "versions", "leases", "13"),
+    ("lease-from-receipt", "versions", "leases", "15"),
     ("lease-after-transfer", "linearizability", "leases", "3"),
     ("lease-counted-in-ticks", "versions", "leases", "10"),
     ("missing-taken-for-cancelled", "decided-once", "lost-entries", "1"),
