@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use api::v1::key_value_client::KeyValueClient;
 use environment::Network;
-use hyper::Uri;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -73,10 +73,12 @@ impl Connection {
         self.requests.0.is_closed()
     }
 
-    /// The lane of its stream, where that stands.
-    pub(crate) fn lane(&self, origin: &Uri) -> Option<&Arc<Lane<Operate>>> {
-        let stream = self.stream.as_ref()?;
-        stream.lane(&self.requests, origin)
+    /// The lane of its stream, where that stands; the stub is for the case that it is to be begun.
+    pub(crate) fn lane(
+        &self,
+        stub: impl FnOnce() -> KeyValueClient<Requests>,
+    ) -> Option<&Arc<Lane<Operate>>> {
+        self.stream.as_ref()?.lane(stub)
     }
 }
 

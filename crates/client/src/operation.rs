@@ -93,7 +93,7 @@ pub(crate) fn malformed(kind: Kind, message: impl Into<String>, routers: &str) -
 impl Attempt {
     /// Sends an operation and waits for its answer.
     async fn carry(self, question: Question) -> Result<Answer, Failure> {
-        let Some(lane) = self.connection.lane(&self.address.origin) else {
+        let Some(lane) = self.connection.lane(|| self.key_value()) else {
             return self.call(question).await;
         };
         let operation = v1::Operation {

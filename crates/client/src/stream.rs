@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use api::v1::key_value_client::KeyValueClient;
-use hyper::Uri;
 use lanes::{Bounds, Lane};
-use model::limits::{MAX_MESSAGE_BYTES, MAX_STREAM_BYTES, MAX_STREAM_OPERATIONS};
+use model::limits::{MAX_STREAM_BYTES, MAX_STREAM_OPERATIONS};
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
@@ -67,20 +66,18 @@ impl Stream {
     /// The lane to submit an operation to, where the stream stands.
     pub(crate) fn lane(
         self: &Arc<Self>,
-        requests: &Requests,
-        origin: &Uri,
+        stub: impl FnOnce() -> KeyValueClient<Requests>,
     ) -> Option<&Arc<Carried>> {
         if self.stands.load(Ordering::Acquire) {
             return Some(&self.lane);
         }
         if self.next().is_now() {
-            let stub = KeyValueClient::with_origin(requests.clone(), origin.clone());
             let end = End {
                 stream: Arc::downgrade(self),
                 lane: Arc::clone(&self.lane),
-                next: Next::Not,
+                again: false,
             };
-            tokio::spawn(carry(stub, end));
+            tokio::spawn(carry(stub(), end));
         }
         None
     }
@@ -119,8 +116,8 @@ impl Drop for Stream {
 struct End {
     stream: Weak<Stream>,
     lane: Arc<Carried>,
-    /// When another one is begun.
-    next: Next,
+    /// Another one is begun after a while.
+    again: bool,
 }
 
 impl End {
@@ -135,17 +132,16 @@ impl Drop for End {
     fn drop(&mut self) {
         self.stands(false);
         self.lane.close();
-        if let Some(stream) = self.stream.upgrade() {
-            *stream.next() = std::mem::replace(&mut self.next, Next::Not);
+        if self.again
+            && let Some(stream) = self.stream.upgrade()
+        {
+            *stream.next() = Next::After(Instant::now() + PAUSE);
         }
     }
 }
 
 /// Opens the stream and completes what is answered over it until it ends.
-async fn carry(stub: KeyValueClient<Requests>, mut end: End) {
-    let mut stub = stub
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+async fn carry(mut stub: KeyValueClient<Requests>, mut end: End) {
     let outgoing = end.lane.outgoing();
     // Whoever drops it from now on has the lane end.
     if end.stream.strong_count() == 0 {
@@ -154,9 +150,7 @@ async fn carry(stub: KeyValueClient<Requests>, mut end: End) {
     let opened = timeout(OPENING_TIMEOUT, stub.operate(outgoing)).await;
     // It has a handle of the connection, which would keep it open.
     drop(stub);
-    if !matches!(&opened, Ok(Err(status)) if status.code() == Code::Unimplemented) {
-        end.next = Next::After(Instant::now() + PAUSE);
-    }
+    end.again = !matches!(&opened, Ok(Err(status)) if status.code() == Code::Unimplemented);
     let Ok(Ok(answers)) = opened else { return };
     let mut answers = answers.into_inner();
     end.stands(true);
@@ -167,5 +161,4 @@ async fn carry(stub: KeyValueClient<Requests>, mut end: End) {
             end.lane.retire();
         }
     }
-    end.next = Next::After(Instant::now() + PAUSE);
 }

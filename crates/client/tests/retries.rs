@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use api::Reason;
 use client::{Client, Consistency, Error, Options};
 use environment::{Clock, Environment, Incoming, Network, Now, Socket, Tcp};
-use fake::{Act, FakeRouter, LossyProxy, fresh_address};
+use fake::{Act, FakeRouter, LossyProxy, fail, fresh_address};
 use futures::future::BoxFuture;
 
 /// An address where nobody listens: it was free a moment ago.
@@ -18,10 +18,6 @@ async fn nobody() -> String {
         .await
         .unwrap();
     format!("http://{}", listener.local_addr().unwrap())
-}
-
-fn fail(reason: Reason) -> Act {
-    Act::Fail(api::Error::new(reason, "said the router"))
 }
 
 fn impatient(addresses: &[&str], timeout: Duration) -> Client {

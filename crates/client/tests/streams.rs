@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use api::{Reason, v1};
 use client::{Client, Consistency, Options};
-use fake::{Act, FakeRouter};
+use fake::{Act, FakeRouter, fail};
 use futures::future::join_all;
 
 /// A client of a router with a stream that stands.
@@ -22,15 +22,24 @@ async fn streaming(router: &FakeRouter) -> Client {
     client
 }
 
-fn fail(reason: Reason) -> Act {
-    Act::Fail(api::Error::new(reason, "said the router"))
-}
-
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < Duration::from_secs(20), "{what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Drives an operation that is not answered until it has come over the stream.
+async fn until_sent(
+    router: &FakeRouter,
+    operation: impl Future<Output = Result<u64, client::Error>>,
+) {
+    let before = router.script.streamed();
+    let sent = eventually("it is there", || router.script.streamed() > before);
+    tokio::select! {
+        answer = operation => panic!("{answer:?}"),
+        () = sent => {}
     }
 }
 
@@ -178,11 +187,7 @@ async fn what_no_message_has_room_for_concerns_nobody_else() {
     let before = router.script.streamed();
     let other = client.put("people", "k", "v");
     tokio::pin!(other);
-    let sent = eventually("it is there", || router.script.streamed() > before);
-    tokio::select! {
-        answer = &mut other => panic!("{answer:?}"),
-        () = sent => {}
-    }
+    until_sent(&router, &mut other).await;
     let large = vec![b'k'; 9 << 20];
     client.delete("people", large).await.unwrap_err();
     // The stream is as it was.
@@ -221,12 +226,6 @@ async fn a_caller_that_has_gone_is_told_to_the_router() {
     let router = FakeRouter::with_streams([]).await;
     let client = streaming(&router).await;
     router.script.will([Act::Hang]);
-    let before = router.script.streamed();
-    let put = client.put("people", "k", "v");
-    let sent = eventually("it is there", || router.script.streamed() > before);
-    tokio::select! {
-        answer = put => panic!("{answer:?}"),
-        () = sent => {}
-    }
+    until_sent(&router, client.put("people", "k", "v")).await;
     eventually("it hears of it", || router.script.cancelled() == 1).await;
 }

@@ -53,9 +53,7 @@ impl v1::key_value_server::KeyValue for Services {
         &self,
         request: Request<Streaming<v1::OperateRequest>>,
     ) -> Result<Response<Self::OperateStream>, Status> {
-        let state = Arc::clone(&self.0);
-        let closing = state.stopping.clone();
-        let results = operate::Results::new(state, request.into_inner(), closing);
+        let results = operate::Results::new(Arc::clone(&self.0), request.into_inner());
         Ok(Response::new(results))
     }
 

@@ -117,6 +117,12 @@ async fn cluster() -> (Cluster, Client) {
     (cluster, client)
 }
 
+fn set_fault(cluster: &Cluster, fault: Fault) {
+    for node in &cluster.nodes {
+        node.set_fault(fault);
+    }
+}
+
 fn sum(cluster: &Cluster, of: fn(&FakeNode) -> u64) -> u64 {
     cluster.nodes.iter().map(of).sum()
 }
@@ -208,9 +214,7 @@ async fn errors_are_those_of_single_calls_and_concern_nobody_else() {
 #[tokio::test]
 async fn a_deadline_is_kept_for_each_operation() {
     let (cluster, client) = cluster().await;
-    for node in &cluster.nodes {
-        node.set_fault(Fault::Silent);
-    }
+    set_fault(&cluster, Fault::Silent);
     let mut stream = Stream::open(&client).await;
     stream.send_frame(v1::OperateRequest {
         operations: vec![
@@ -233,9 +237,7 @@ async fn what_is_cancelled_is_cancelled_wherever_it_was_sent_and_has_a_result_al
     let mut stream = Stream::open(&client).await;
     stream.send([(1, put("k", "before"))]);
     stream.until(1).await;
-    for node in &cluster.nodes {
-        node.set_fault(Fault::Silent);
-    }
+    set_fault(&cluster, Fault::Silent);
     let (sent, cancelled) = (
         sum(&cluster, FakeNode::operations),
         sum(&cluster, FakeNode::cancelled),
@@ -267,9 +269,7 @@ async fn what_is_cancelled_is_cancelled_wherever_it_was_sent_and_has_a_result_al
 #[tokio::test]
 async fn what_is_under_way_beside_something_that_is_cancelled_goes_on() {
     let (cluster, client) = cluster().await;
-    for node in &cluster.nodes {
-        node.set_fault(Fault::Silent);
-    }
+    set_fault(&cluster, Fault::Silent);
     let mut stream = Stream::open(&client).await;
     let before = sum(&cluster, FakeNode::operations);
     stream.send((0..3).map(|number| (number, put(&number.to_string(), "v"))));
@@ -283,9 +283,7 @@ async fn what_is_under_way_beside_something_that_is_cancelled_goes_on() {
     });
     stream.until(1).await;
     assert_eq!(stream.reason(1), Reason::OutcomeUnknown);
-    for node in &cluster.nodes {
-        node.set_fault(Fault::None);
-    }
+    set_fault(&cluster, Fault::None);
     stream.until(3).await;
     assert!(stream.results[&0].is_ok() && stream.results[&2].is_ok());
 }
@@ -326,9 +324,7 @@ async fn a_message_of_too_many_is_refused_with_its_field() {
 async fn a_router_that_goes_down_says_so_and_leaves_nothing_without_a_result() {
     let (cluster, client) = cluster().await;
     let mut stream = Stream::open(&client).await;
-    for node in &cluster.nodes {
-        node.set_fault(Fault::Slow(SECOND / 2));
-    }
+    set_fault(&cluster, Fault::Slow(SECOND / 2));
     let before = sum(&cluster, FakeNode::operations);
     stream.send([(1, put("k", "1"))]);
     eventually("the write is on its way", async || {
@@ -358,9 +354,7 @@ async fn a_router_that_goes_down_says_so_and_leaves_nothing_without_a_result() {
 #[tokio::test]
 async fn what_is_under_way_on_one_stream_is_bounded() {
     let (cluster, client) = cluster().await;
-    for node in &cluster.nodes {
-        node.set_fault(Fault::Silent);
-    }
+    set_fault(&cluster, Fault::Silent);
     let mut stream = Stream::open(&client).await;
     let silent = |correlation| operation(correlation, get("k"), 500);
     let most = model::limits::MAX_STREAM_OPERATIONS as u64;

@@ -42,6 +42,11 @@ pub(crate) enum Act {
     AnswerAfterClosing,
 }
 
+/// Fails for this reason.
+pub(crate) fn fail(reason: api::Reason) -> Act {
+    Act::Fail(api::Error::new(reason, "said the router"))
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     acts: Mutex<VecDeque<Act>>,

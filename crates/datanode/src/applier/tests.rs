@@ -6,10 +6,10 @@ use environment::SystemClock;
 use model::{Condition, Key, RequestId, TableId};
 use parking_lot::Mutex;
 use raft::{Entry, EntryKind};
-use storage::snapshot::{SnapshotSink, SnapshotSource};
 use storage::state::MemoryStore;
 
 use super::*;
+use crate::machine::tests::transfer;
 use crate::machine::{Command, CommandBatch};
 use crate::operation::ReplySink;
 use crate::operation::tests::Collected;
@@ -277,15 +277,9 @@ fn of_what_is_applied_behind_a_snapshot_the_worker_hears_after_the_snapshot() {
     let behind = MemoryStore::new();
     let (mut applier, [_, second, _]) = with_shards(&behind);
     applier.run([put_in(first, 1)]);
-    let mut chunks = SnapshotSource::new(source.view(), first).unwrap();
-    let header = chunks.header().clone();
-    let mut sink = SnapshotSink::begin(Arc::new(behind), header).unwrap();
-    while let Some(chunk) = chunks.next_chunk(1000).unwrap() {
-        sink.add(chunk).unwrap();
-    }
     let install = ApplyJob::Install {
         shard: first,
-        generation: sink.finish().unwrap().generation,
+        generation: transfer(&source, &behind, first),
         answer: Box::new(|_| {}),
     };
     let told = applier.run([

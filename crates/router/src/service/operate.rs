@@ -23,7 +23,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use model::limits::{MAX_MESSAGE_BYTES, MAX_STREAM_BYTES, MAX_STREAM_OPERATIONS};
 use prost::Message as _;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
@@ -85,13 +85,14 @@ fn result(correlation: u64, answer: Result<Answer, Error>) -> OperationResult {
 
 impl<S> Results<S> {
     /// Serves what comes in, until that ends.
-    pub(crate) fn new(state: Arc<State>, requests: S, closing: CancellationToken) -> Self {
+    pub(crate) fn new(state: Arc<State>, requests: S) -> Self {
+        let closing = state.stopping.clone().cancelled_owned();
         Self {
             state,
             requests: Some(requests),
             running: FuturesUnordered::new(),
             running_bytes: 0,
-            closing: Closing::Not(Box::pin(closing.cancelled_owned())),
+            closing: Closing::Not(Box::pin(closing)),
         }
     }
 

@@ -32,6 +32,17 @@ const SHARD: ShardId = ShardId {
 /// The clock of the first entry of most scripts: long after the epoch, as real clocks are.
 const NOW: u64 = 1_000_000_000;
 
+/// Takes a shard's state into another store, as a generation that is not in use yet.
+pub(crate) fn transfer(from: &MemoryStore, to: &MemoryStore, shard: ShardId) -> u32 {
+    let mut source = SnapshotSource::new(from.view(), shard).unwrap();
+    let header = source.header().clone();
+    let mut sink = SnapshotSink::begin(Arc::new(to.clone()), header).unwrap();
+    while let Some(chunk) = source.next_chunk(1000).unwrap() {
+        sink.add(chunk).unwrap();
+    }
+    sink.finish().unwrap().generation
+}
+
 fn key(name: &str) -> Key {
     Key::new(Bytes::copy_from_slice(name.as_bytes())).unwrap()
 }
@@ -244,14 +255,7 @@ impl Replica {
 
     /// Takes this replica's state into another store, as a follower that lagged does. The old generation stays.
     fn send_snapshot(&self, to: &MemoryStore) {
-        let mut source = SnapshotSource::new(self.store.view(), SHARD).unwrap();
-        let header = source.header().clone();
-        let mut sink = SnapshotSink::begin(Arc::new(to.clone()), header).unwrap();
-        while let Some(chunk) = source.next_chunk(1000).unwrap() {
-            sink.add(chunk).unwrap();
-        }
-        let received = sink.finish().unwrap();
-        switch_generation(to, SHARD, received.generation).unwrap();
+        switch_generation(to, SHARD, transfer(&self.store, to, SHARD)).unwrap();
     }
 
     fn item(&self, name: &str) -> Option<Item> {
