@@ -70,7 +70,8 @@ impl Connection {
 
     /// Whether it can take no further request.
     pub(crate) fn is_closed(&self) -> bool {
-        self.requests.0.is_closed()
+        let stream = self.stream.as_ref();
+        self.requests.0.is_closed() || stream.is_some_and(|stream| stream.is_closing())
     }
 
     /// The lane of its stream, where that stands; the stub is for the case that it is to be begun.

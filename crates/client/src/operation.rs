@@ -126,6 +126,11 @@ impl Attempt {
     }
 
     async fn call(self, question: Question) -> Result<Answer, Failure> {
+        // It may have begun to go down since the connection was chosen.
+        if self.connection.is_closed() {
+            let cause = format!("{}: the connection is being closed", self.address);
+            return Err(Failure::NotSent(cause));
+        }
         let mut stub = self.key_value();
         macro_rules! call {
             ($call:ident($message:ident) -> $answer:ident) => {

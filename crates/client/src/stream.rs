@@ -38,6 +38,8 @@ pub(crate) struct Stream {
     lane: Arc<Carried>,
     /// Operations may be submitted to the lane.
     stands: AtomicBool,
+    /// The router has said that it goes down.
+    closing: AtomicBool,
     next: Mutex<Next>,
 }
 
@@ -57,6 +59,7 @@ impl Default for Stream {
         Self {
             lane: Arc::new(Lane::new(BOUNDS)),
             stands: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             next: Mutex::new(Next::AfterOperations(0)),
         }
     }
@@ -80,6 +83,11 @@ impl Stream {
             tokio::spawn(carry(stub(), end));
         }
         None
+    }
+
+    /// Whether the router goes down: what is sent over this connection now may get no answer.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     fn next(&self) -> MutexGuard<'_, Next> {
@@ -157,6 +165,9 @@ async fn carry(mut stub: KeyValueClient<Requests>, mut end: End) {
     while let Ok(Some(frame)) = answers.message().await {
         end.lane.complete(frame.results);
         if frame.closing {
+            if let Some(stream) = end.stream.upgrade() {
+                stream.closing.store(true, Ordering::Release);
+            }
             end.stands(false);
             end.lane.retire();
         }
