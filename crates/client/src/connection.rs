@@ -1,9 +1,11 @@
 //! One HTTP/2 connection to a router.
 //!
 //! It stands directly on hyper instead of tonic's `Channel` for one reason: when a request fails, hyper
-//! says whether it was handed to the connection at all. What was not can be sent elsewhere without a
-//! doubt, and "certainly not applied" may be said of it. A `Channel` hides that behind its own reconnects.
+//! says whether it was handed to the connection at all, and h2 whether the router has said that it did not begin
+//! with it. That can be sent elsewhere without a doubt, and "certainly not applied" may be said of it. A `Channel` hides that
+//! behind its own reconnects.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,8 +39,8 @@ const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct SendError {
-    /// Whether some of the request may have been sent. `false` is certain.
-    pub(crate) maybe_sent: bool,
+    /// Whether the router may have begun with the request. `false` is certain.
+    pub(crate) maybe_begun: bool,
     /// What happened.
     pub(crate) message: String,
 }
@@ -124,11 +126,24 @@ impl tower::Service<hyper::Request<Body>> for Requests {
         let answer = self.0.try_send_request(request);
         Box::pin(async move {
             answer.await.map_err(|error| SendError {
-                maybe_sent: error.message().is_none(),
+                maybe_begun: error.message().is_none() && !is_refusal(error.error()),
                 message: describe(error.error()),
             })
         })
     }
+}
+
+/// Whether the router has said that it did not begin with the request and never will: with `GOAWAY`, of all that came after the
+/// last one that it took, or with `REFUSED_STREAM` (RFC 9113, section 8.7). A request meets that which is on its way while the
+/// router begins to go down.
+fn is_refusal(error: &hyper::Error) -> bool {
+    let source = error.source();
+    let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) else {
+        return false;
+    };
+    // Of requests that it did take, h2 says that their connection broke.
+    let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    refused && error.is_remote()
 }
 
 /// The error with its causes, in one line.

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 pub(crate) enum Failure {
     /// No connection.
     NotConnected(String),
-    /// The connection broke before a byte of the request was sent.
+    /// Its connection ends, and the router has certainly not begun with the request.
     NotSent(String),
     /// No answer; the request may have been carried out.
     Lost(String),
@@ -50,7 +50,7 @@ impl Failure {
         let source = std::error::Error::source(status);
         if let Some(error) = source.and_then(|source| source.downcast_ref::<SendError>()) {
             let message = format!("{router}: {error}");
-            return if error.maybe_sent {
+            return if error.maybe_begun {
                 Self::Lost(message)
             } else {
                 Self::NotSent(message)

@@ -38,7 +38,7 @@
 //!
 //! | what happened to an attempt | a read | put, delete, `transact_put` with a token | tables, `transact_put` without |
 //! |---|---|---|---|
-//! | refused connection, not a byte sent | next router | next router | next router |
+//! | refused connection, not a byte sent, refused because the router goes down | next router | next router | next router |
 //! | `NO_LEADER`, `SHARD_NOT_HOSTED`, `OVERLOADED` | again | again | again |
 //! | `NO_QUORUM`, `COORDINATION_UNAVAILABLE` | once at each router | once at each router | once at each router |
 //! | connection lost, deadline passed, `OUTCOME_UNKNOWN` | again | again, same identity | **ends**: `OUTCOME_UNKNOWN` |

@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use api::{Reason, v1};
 use client::{CancellationReason, Client, Condition, Error, Options, TransactItem};
-use fake::{Act, FakeRouter, LossyProxy, fresh_address};
+use fake::going_down::{End, GoingDown};
+use fake::{Act, FakeRouter, LossyProxy, fail, fresh_address};
 
 const ITEMS: [(&str, &str, &str); 2] = [("people", "ada", "v"), ("cities", "ada", "w")];
-
-fn fail(reason: Reason) -> Act {
-    Act::Fail(api::Error::new(reason, "said the router"))
-}
 
 fn impatient(addresses: &[String], timeout: Duration) -> Client {
     let options = Options {
@@ -122,6 +119,27 @@ async fn a_transaction_that_was_certainly_not_sent_goes_to_the_next_router() {
         assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     }
     assert_eq!(router.script.transactions.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_router_refuses_because_it_goes_down_goes_to_the_next_one() {
+    for end in [End::GoAwayBefore, End::Refused] {
+        let (down, router) = (GoingDown::start(end).await, FakeRouter::start([]).await);
+        let client = Client::connect([down.url(), router.url()]).unwrap();
+        client.transact_put(ITEMS, None).await.expect("refused");
+        assert_eq!(router.script.transactions.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_router_took_before_it_went_down_is_unknown() {
+    for end in [End::GoAwayBehind, End::Broken] {
+        let (down, router) = (GoingDown::start(end).await, FakeRouter::start([]).await);
+        let client = Client::connect([down.url(), router.url()]).unwrap();
+        let error = client.transact_put(ITEMS, None).await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::OutcomeUnknown), "{error}");
+        assert_eq!(router.script.transactions.lock().unwrap().len(), 0);
+    }
 }
 
 #[tokio::test]

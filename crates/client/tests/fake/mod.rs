@@ -3,6 +3,8 @@
 // Each file of tests uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod going_down;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
