@@ -19,7 +19,7 @@ mod threads;
 use std::sync::Arc;
 
 pub use clock::{Clock, Now, SystemClock};
-pub use network::{Incoming, Listen, Network, Socket, Stream, Tcp};
+pub use network::{Incoming, Listen, Network, Socket, Stream, Tcp, UntilStopped};
 pub use offload::{Offload, Panicked};
 pub use threads::{Running, Stage, Step, SystemThreads, Threads, Wait};
 

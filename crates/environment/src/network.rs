@@ -1,5 +1,7 @@
 //! Connections between processes.
 
+mod lingering;
+
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -7,10 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Fuse};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::Connected;
+
+use lingering::Lingering;
 
 /// Makes connections and takes them.
 pub trait Network: fmt::Debug + Send + Sync + 'static {
@@ -113,11 +118,52 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// Ends at that signal, but takes first what has come until then: peers whose connections stand, and which may have sent
+    /// something already, would have them reset. `gone` is dropped when nobody listens any more: a peer that hears of that, and
+    /// comes again, is refused, and knows that nothing that it sends has arrived.
+    pub fn until<G>(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+        gone: G,
+    ) -> UntilStopped<G> {
+        let stop = async move {
+            stop.await;
+            // What has come is known once the runtime has asked the system again.
+            tokio::task::yield_now().await;
+        };
+        UntilStopped {
+            incoming: self,
+            stop: stop.boxed().fuse(),
+            _gone: gone,
+        }
+    }
+}
+
 impl futures::Stream for Incoming {
     type Item = io::Result<Socket>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_accept(cx).map(Some)
+    }
+}
+
+/// Made by [`Incoming::until`].
+pub struct UntilStopped<G> {
+    incoming: Incoming,
+    stop: Fuse<BoxFuture<'static, ()>>,
+    /// Behind the listener, for fields are dropped in this order.
+    _gone: G,
+}
+
+impl<G: Unpin> futures::Stream for UntilStopped<G> {
+    type Item = io::Result<Socket>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(taken) = self.incoming.0.poll_accept(cx) {
+            return Poll::Ready(Some(taken));
+        }
+        self.stop.poll_unpin(cx).map(|()| None)
     }
 }
 
@@ -154,7 +200,7 @@ impl Listen for TcpListener {
             let (stream, _) = accepted?;
             // Nor must small answers.
             stream.set_nodelay(true)?;
-            Ok(Socket::new(stream))
+            Ok(Socket::new(Lingering::new(stream)))
         })
     }
 }
@@ -175,3 +221,6 @@ impl dyn Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

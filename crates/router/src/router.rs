@@ -29,6 +29,7 @@ pub struct RouterService {
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     session: JoinHandle<()>,
     health: JoinHandle<()>,
+    stop_server: CancellationToken,
     stop_session: CancellationToken,
 }
 
@@ -50,13 +51,13 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
         .unwrap_or_else(|| address.to_string());
 
     let state = Arc::new(State::new(options));
-    let stop_session = CancellationToken::new();
+    let [stop_server, stop_session] = [(); 2].map(|()| CancellationToken::new());
     let reporter = HealthReporter::new();
     let serving = server::serve(
         &Services(Arc::clone(&state)),
         incoming,
         reporter.clone(),
-        state.stopping.clone(),
+        stop_server.clone(),
     )?;
     let server = tokio::spawn(serving);
     let health = server::report_health(reporter, state.health.subscribe());
@@ -70,6 +71,7 @@ pub async fn start(options: Options) -> Result<RouterService, StartError> {
         server,
         session,
         health,
+        stop_server,
         stop_session,
     })
 }
@@ -128,7 +130,7 @@ impl RouterService {
     /// [`Timing::shutdown_grace`]: crate::Timing::shutdown_grace
     pub async fn shutdown(mut self) {
         health::close(&self.state.health);
-        self.state.stopping.cancel();
+        self.stop_server.cancel();
         let grace = self.state.options.timing.shutdown_grace;
         match tokio::time::timeout(grace, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}

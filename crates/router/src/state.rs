@@ -35,8 +35,8 @@ pub(crate) struct State {
     pub(crate) health: watch::Sender<Health>,
     pub(crate) session: watch::Sender<Option<Arc<Session>>>,
     pub(crate) transactions: Transactions,
-    /// Cancelled when the router goes down: no new requests then.
-    pub(crate) stopping: CancellationToken,
+    /// Cancelled when the router goes down and nobody listens any more: who is connected is told, and comes not again.
+    pub(crate) closing: CancellationToken,
     /// Names this process as the issuer of writes.
     client: u64,
     /// Counts its writes.
@@ -55,7 +55,7 @@ impl State {
             health: watch::Sender::new(Health::starting()),
             session: watch::Sender::new(None),
             transactions: Transactions::new(),
-            stopping: CancellationToken::new(),
+            closing: CancellationToken::new(),
             client: rand::random(),
             sequence: AtomicU64::new(0),
             options,

@@ -364,10 +364,14 @@ async fn serve(
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(16 * 1024 * 1024)
         .add_service(service);
-    let serving = server.serve_with_incoming_shutdown(listener, async move {
+    let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
-    });
-    let end = serving.await;
+    };
+    let incoming = listener.until(stopped, ());
+    // With a signal it lets requests in flight finish; the end of what comes in is that signal.
+    let end = server
+        .serve_with_incoming_shutdown(incoming, std::future::pending())
+        .await;
     end.map_err(|error| format!("the node can't serve any more: {error}"))
 }
 

@@ -86,7 +86,7 @@ fn result(correlation: u64, answer: Result<Answer, Error>) -> OperationResult {
 impl<S> Results<S> {
     /// Serves what comes in, until that ends.
     pub(crate) fn new(state: Arc<State>, requests: S) -> Self {
-        let closing = state.stopping.clone().cancelled_owned();
+        let closing = state.closing.clone().cancelled_owned();
         Self {
             state,
             requests: Some(requests),

@@ -63,10 +63,13 @@ pub(crate) fn serve(
         .add_service(ClusterServer::new(services.clone()))
         .add_service(health)
         .add_service(reflection);
-    Ok(Box::pin(server.serve_with_incoming_shutdown(
-        incoming,
-        stop.cancelled_owned(),
-    )))
+    let gone = services.0.closing.clone().drop_guard();
+    let incoming = incoming.until(stop.cancelled_owned(), gone);
+    // With a signal it lets requests in flight finish; the end of what comes in is that signal.
+    let never = std::future::pending();
+    Ok(Box::pin(
+        server.serve_with_incoming_shutdown(incoming, never),
+    ))
 }
 
 /// A message over the limit is refused by the transport, as out of range; callers get our own reason.
