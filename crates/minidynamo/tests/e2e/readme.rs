@@ -63,6 +63,14 @@ fn masked(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Waits until all replicas have what was written before.
+const ALL_HAVE_IT: &str = "minidynamo describe-table people --verify >/dev/null";
+
+/// A read that any replica may answer, on a busy machine one that is behind.
+fn is_eventual(command: &str) -> bool {
+    command.starts_with("minidynamo get ") && !command.contains("--consistent")
+}
+
 /// Runs commands in one shell, in a directory that looks like a checkout after a release build.
 async fn run(directory: &Directory, steps: &[Step], routers: &str) -> Vec<String> {
     let checkout = directory.path().join("checkout");
@@ -70,7 +78,17 @@ async fn run(directory: &Directory, steps: &[Step], routers: &str) -> Vec<String
     let built = Path::new(BINARY).parent().unwrap();
     symlink(built, checkout.join("target/release")).unwrap();
     let mark = "--- next step ---\n";
-    let step = |step: &Step| format!("printf -- '{}'\n{}\n", mark.escape_default(), step.command);
+    let step = |Step { command, .. }: &Step| {
+        let before = if is_eventual(command) {
+            ALL_HAVE_IT
+        } else {
+            ""
+        };
+        format!(
+            "{before}\nprintf -- '{}'\n{command}\n",
+            mark.escape_default()
+        )
+    };
     let script = steps.iter().map(step).collect::<Vec<_>>().concat();
     let mut shell = tokio::process::Command::new("bash");
     shell
