@@ -133,17 +133,16 @@ impl tower::Service<hyper::Request<Body>> for Requests {
     }
 }
 
-/// Whether the router has said that it did not begin with the request and never will: with `GOAWAY`, of all that came after the
-/// last one that it took, or with `REFUSED_STREAM` (RFC 9113, section 8.7). A request meets that which is on its way while the
-/// router begins to go down.
+/// Whether the router has said with `GOAWAY` that it did not begin with the request and never will: it names the last one that it
+/// took (RFC 9113, section 8.7). That is met by what is on its way while the router begins to go down.
+///
+/// `REFUSED_STREAM` should mean the same, but proxies say it of requests that they had passed on.
 fn is_refusal(error: &hyper::Error) -> bool {
     let source = error.source();
-    let Some(error) = source.and_then(|source| source.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
-    // Of requests that it did take, h2 says that their connection broke.
-    let refused = error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    refused && error.is_remote()
+    let error = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    // Of what was taken h2 says that its connection broke. Only of a request whose body has not been sent yet may this be said
+    // although its head was taken: hyper then cancels it, and no service begins with a message that did not come.
+    error.is_some_and(|error| error.is_go_away() && error.is_remote())
 }
 
 /// The error with its causes, in one line.

@@ -27,8 +27,8 @@ pub(crate) enum Kind {
 pub(crate) enum Failure {
     /// No connection.
     NotConnected(String),
-    /// Its connection ends, and the router has certainly not begun with the request.
-    NotSent(String),
+    /// The router has certainly not begun with the request.
+    NotBegun(String),
     /// No answer; the request may have been carried out.
     Lost(String),
     /// The cluster's answer.
@@ -53,7 +53,7 @@ impl Failure {
             return if error.maybe_begun {
                 Self::Lost(message)
             } else {
-                Self::NotSent(message)
+                Self::NotBegun(message)
             };
         }
         let ended = matches!(
@@ -79,7 +79,7 @@ impl Failure {
 
     fn certainly_not_applied(&self) -> bool {
         match self {
-            Self::NotConnected(_) | Self::NotSent(_) => true,
+            Self::NotConnected(_) | Self::NotBegun(_) => true,
             Self::Lost(_) => false,
             Self::Service(error) => error.reason.certainly_not_applied(),
             Self::Foreign { code, .. } => *code == Code::Unimplemented,
@@ -169,7 +169,7 @@ impl History {
             _ => self.unconnected_in_a_row = 0,
         }
         match failure {
-            Failure::Lost(_) | Failure::NotSent(_) => self.lost_in_a_row += 1,
+            Failure::Lost(_) | Failure::NotBegun(_) => self.lost_in_a_row += 1,
             _ => self.lost_in_a_row = 0,
         }
     }
@@ -187,7 +187,7 @@ impl History {
             },
             Failure::NotConnected(_) if unresolved => self.again(None, true),
             Failure::NotConnected(_) | Failure::Foreign { .. } => Next::End,
-            Failure::Lost(_) | Failure::NotSent(_) => {
+            Failure::Lost(_) | Failure::NotBegun(_) => {
                 if unresolved || self.lost_in_a_row < LOST_READS * self.routers {
                     self.again(None, self.routers > 1)
                 } else {
@@ -248,7 +248,7 @@ impl History {
                 }
             }
             Some(Failure::Service(error)) => Error::Service(error),
-            Some(Failure::NotConnected(cause) | Failure::NotSent(cause)) if !self.unanswered => {
+            Some(Failure::NotConnected(cause) | Failure::NotBegun(cause)) if !self.unanswered => {
                 Error::Unreachable { routers, cause }
             }
             Some(Failure::Foreign {
@@ -260,13 +260,13 @@ impl History {
                 code,
                 message,
             },
-            Some(Failure::Lost(cause) | Failure::NotConnected(cause) | Failure::NotSent(cause)) => {
-                Error::Unanswered {
-                    routers,
-                    waited,
-                    cause,
-                }
-            }
+            Some(
+                Failure::Lost(cause) | Failure::NotConnected(cause) | Failure::NotBegun(cause),
+            ) => Error::Unanswered {
+                routers,
+                waited,
+                cause,
+            },
             None => Error::Unreachable {
                 routers,
                 cause: "the deadline passed first".to_owned(),
@@ -278,7 +278,7 @@ impl History {
 fn no_confirmation(last: Option<Failure>) -> String {
     match last {
         None => "no confirmation came".to_owned(),
-        Some(Failure::NotConnected(cause) | Failure::NotSent(cause) | Failure::Lost(cause)) => {
+        Some(Failure::NotConnected(cause) | Failure::NotBegun(cause) | Failure::Lost(cause)) => {
             format!("no confirmation came ({cause})")
         }
         Some(Failure::Service(error)) => format!("no confirmation came (last answer: {error})"),

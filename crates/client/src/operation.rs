@@ -114,7 +114,7 @@ impl Attempt {
                 "{}: the stream has ended before the answer came",
                 self.address
             ))),
-            Outcome::NotSent(NotSent::TooLate) => Err(Failure::NotSent(format!(
+            Outcome::NotSent(NotSent::TooLate) => Err(Failure::NotBegun(format!(
                 "{}: the deadline passed before the request was sent",
                 self.address
             ))),
@@ -129,7 +129,7 @@ impl Attempt {
         // It may have begun to go down since the connection was chosen.
         if self.connection.is_closed() {
             let cause = format!("{}: the connection is being closed", self.address);
-            return Err(Failure::NotSent(cause));
+            return Err(Failure::NotBegun(cause));
         }
         let mut stub = self.key_value();
         macro_rules! call {

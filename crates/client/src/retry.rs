@@ -137,7 +137,7 @@ where
     let remaining = deadline.saturating_duration_since(now);
     if remaining.is_zero() {
         let cause = format!("{address}: the deadline passed before the request was sent");
-        return Err(Failure::NotSent(cause));
+        return Err(Failure::NotBegun(cause));
     }
     let answer = send(Attempt {
         connection,

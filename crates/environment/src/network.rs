@@ -129,7 +129,7 @@ impl Incoming {
     ) -> UntilStopped<G> {
         let stop = async move {
             stop.await;
-            // What has come is known once the runtime has asked the system again.
+            // What has come is known once the runtime has asked the system again: mostly by then.
             tokio::task::yield_now().await;
         };
         UntilStopped {
@@ -160,10 +160,12 @@ impl<G: Unpin> futures::Stream for UntilStopped<G> {
     type Item = io::Result<Socket>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(taken) = self.incoming.0.poll_accept(cx) {
-            return Poll::Ready(Some(taken));
+        let taken = self.incoming.0.poll_accept(cx);
+        // Errors may go on for as long as connections stay open.
+        if !matches!(taken, Poll::Ready(Ok(_))) && self.stop.poll_unpin(cx).is_ready() {
+            return Poll::Ready(None);
         }
-        self.stop.poll_unpin(cx).map(|()| None)
+        taken.map(Some)
     }
 }
 

@@ -333,10 +333,14 @@ async fn a_router_that_goes_down_says_so_and_leaves_nothing_without_a_result() {
     .await;
     let Client { router, channel } = client;
     let began = std::time::Instant::now();
+    let address = router.address();
     let down = tokio::spawn(router.shutdown());
     while !stream.closing {
         assert!(stream.receive().await.unwrap());
     }
+    // Who comes again must not be connected by the system and then be cut off.
+    let refused = std::net::TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     // Sent before that was read, as it were.
     stream.send([(2, put("l", "2"))]);
     let (unused, _) = mpsc::unbounded_channel();

@@ -15,7 +15,7 @@ pub(crate) enum End {
     GoAwayBefore,
     /// `GOAWAY`, and the request was taken.
     GoAwayBehind,
-    /// `RST_STREAM` with `REFUSED_STREAM`.
+    /// `RST_STREAM` with `REFUSED_STREAM`, as proxies say also of what they had passed on.
     Refused,
     /// `RST_STREAM` with `INTERNAL_ERROR`.
     Broken,

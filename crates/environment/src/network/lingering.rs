@@ -72,12 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.patience = Some(Box::pin(tokio::time::sleep(LONGEST)));
         }
-        let ended = poll_end(&mut this.stream, cx).is_ready();
-        let mut patience = this.patience.iter_mut();
-        if ended || patience.any(|patience| patience.as_mut().poll(cx).is_ready()) {
+        // First, for what a peer sends without an end may take all that this task may do at once.
+        if let Some(patience) = &mut this.patience
+            && patience.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Ok(()));
         }
-        Poll::Pending
+        poll_end(&mut this.stream, cx).map(Ok)
     }
 }
 

@@ -37,7 +37,12 @@ async fn a_connection_that_ends_is_not_reset_by_what_nobody_has_read() {
     peer.write_all(b"later yet").await.unwrap();
     assert!(!answering.is_finished(), "it waits for the peer's end");
     drop(peer);
-    answering.await.unwrap();
+    // Long before it would have given up.
+    let limit = Duration::from_secs(1);
+    tokio::time::timeout(limit, answering)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
@@ -73,7 +78,8 @@ async fn connections_that_stand_when_a_listener_stops_are_taken_first() {
     assert!(poll!(incoming.next()).is_pending());
     let mut peers = Vec::new();
     for _ in 0..3 {
-        peers.push(TcpStream::connect(address).await.unwrap());
+        // Without the runtime, which so does not know of them yet.
+        peers.push(std::net::TcpStream::connect(address).unwrap());
     }
     drop(stop);
     let mut sockets = Vec::new();
@@ -87,4 +93,34 @@ async fn connections_that_stand_when_a_listener_stops_are_taken_first() {
         panic!("somebody listens still");
     };
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// What a process without file descriptors hears.
+struct Exhausted;
+
+impl Listen for Exhausted {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<Socket>> {
+        Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_only_fails_can_be_stopped() {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move {
+        let _ = stopped.await;
+    };
+    let mut incoming = Incoming::new(Exhausted).until(stopped, ());
+    assert!(incoming.next().await.unwrap().is_err());
+    drop(stop);
+    let mut ends = false;
+    for _ in 0..10 {
+        ends |= incoming.next().await.is_none();
+        tokio::task::yield_now().await;
+    }
+    assert!(ends);
 }

@@ -85,7 +85,7 @@ async fn run(directory: &Directory, steps: &[Step], routers: &str) -> Vec<String
             ""
         };
         format!(
-            "{before}\nprintf -- '{}'\n{command}\n",
+            "printf -- '{}'\n{before}\n{command}\n",
             mark.escape_default()
         )
     };
