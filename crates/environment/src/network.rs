@@ -32,12 +32,25 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// One connection. Small writes are sent at once.
-pub struct Socket(Box<dyn Stream>);
+pub struct Socket {
+    stream: Box<dyn Stream>,
+    /// Where it waits for the peer's end.
+    lingering: Option<Lingering>,
+}
 
 impl Socket {
     /// A connection over any stream.
     pub fn new(stream: impl Stream) -> Self {
-        Self(Box::new(stream))
+        Self {
+            stream: Box::new(stream),
+            lingering: None,
+        }
+    }
+
+    /// When it is shut down it waits for the peer's end, so that what the peer has not read by then is not lost.
+    fn lingering(self) -> Self {
+        let lingering = Some(Lingering::default());
+        Self { lingering, ..self }
     }
 }
 
@@ -53,7 +66,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buffer)
+        Pin::new(&mut *self.stream).poll_read(cx, buffer)
     }
 }
 
@@ -63,7 +76,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        Pin::new(&mut *self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -71,19 +84,23 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, buffers)
+        Pin::new(&mut *self.stream).poll_write_vectored(cx, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        let this = &mut *self;
+        match &mut this.lingering {
+            Some(lingering) => lingering.poll_shutdown(&mut *this.stream, cx),
+            None => Pin::new(&mut *this.stream).poll_shutdown(cx),
+        }
     }
 }
 
@@ -116,9 +133,7 @@ impl Incoming {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
-}
 
-impl Incoming {
     /// Ends at that signal, but takes first what has come until then: peers whose connections stand, and which may have sent
     /// something already, would have them reset. `gone` is dropped when nobody listens any more: a peer that hears of that, and
     /// comes again, is refused, and knows that nothing that it sends has arrived.
@@ -202,7 +217,7 @@ impl Listen for TcpListener {
             let (stream, _) = accepted?;
             // Nor must small answers.
             stream.set_nodelay(true)?;
-            Ok(Socket::new(Lingering::new(stream)))
+            Ok(Socket::new(stream).lingering())
         })
     }
 }
